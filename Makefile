@@ -1,0 +1,99 @@
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# What is installed here is found before anything installed by hand.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# No part of the stack phones home; BentoML takes the word `true` only.
+export DO_NOT_TRACK := true
+export BENTOML_DO_NOT_TRACK := true
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-9s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV): 2.4 GB, about two minutes the first time"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# Compiling every module of every package takes as long as installing them; Python compiles what it imports.
+	$(BIN)/python -m pip install -qq --no-compile -c constraints.txt -e '.[pipelines,bentos,api,local,dev]'
+	@touch $@
+
+.PHONY: install
+install: $(INSTALLED) ## Install everything into .venv, pinned by constraints.txt
+
+.PHONY: demo
+demo: ## Everything: install, ingest, repro, promote, up, load 500 reviews, ask
+	@began=$$(date +%s); $(MAKE) --no-print-directory install; \
+	exec python -m deploy.local demo --install-seconds $$(( $$(date +%s) - began ))
+
+.PHONY: test
+test: install ## Run every test: real PostgreSQL, MLflow and Bento processes
+	pytest
+
+.PHONY: check
+check: install ## Lint, formatting, types, import rules
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+.PHONY: fix
+fix: install ## Format, and mend what ruff can
+	ruff check --fix .
+	ruff format .
+
+.PHONY: ingest
+ingest: install ## Fetch the reviews into data/
+	python -m pipelines.ingest
+
+.PHONY: repro
+repro: install ## Run the pipeline: prepare, train, export, evaluate, register
+	dvc repro
+
+.PHONY: promote
+promote: install ## Make the best registered model the served one
+	python -m bentos.sentiment.promote --alias challenger
+
+.PHONY: up
+up: install ## Start the stack, or what is missing of it, and wait until it serves
+	python -m deploy.local up
+
+.PHONY: status
+status: install ## Show the services of the stack
+	python -m deploy.local status
+
+.PHONY: down
+down: ## End every process of the stack; its data stays in var/
+	@if test -x $(BIN)/python; then $(BIN)/python -m deploy.local down; fi
+
+.PHONY: clean
+clean: down ## Delete runs, models, reviews and results; .venv and downloads stay
+	rm -rf var results data .dvc/cache .dvc/tmp
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+PEERS := var/peers/venv
+
+$(PEERS)/.installed: pyproject.toml constraints.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install -qq --no-compile -c constraints.txt -e '.[peers]'
+	@touch $@
+
+.PHONY: peers
+peers: $(PEERS)/.installed ## Install what the serving benchmark compares with: 2.2 GB, beside .venv
+
+.PHONY: benchmark
+benchmark: install peers ## Measure serving beside its peers: 45 minutes on a quiet machine
+	python -m benchmarks.serving
+
+.PHONY: lock
+lock: install ## Write the installed versions to constraints.txt and the Bento's requirements
+	@{ echo '# Every resolved version, for Python 3.11; `make lock` writes it anew. pip reads it with -c.'; \
+	pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v ' @ '; } > constraints.txt.new
+	@mv constraints.txt.new constraints.txt
+	@python -m tests.bentos.requirements

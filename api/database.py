@@ -1,0 +1,73 @@
+"""PostgreSQL: the engine, and a session that is one transaction per request."""
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from api.errors import UnavailableError
+from api.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# SQLSTATE classes and codes that say "not now" (PostgreSQL manual, appendix A): connection lost, login or
+# database refused, serialization or deadlock, out of resources, lock not available, cancelled or shut down.
+NOT_NOW = ("08", "28", "3D", "40", "53", "55P03", "57")
+
+
+def create_engine(settings: Settings) -> AsyncEngine:
+    """A pool that gives up in seconds: waiting callers would only make an outage longer."""
+    statement_seconds = settings.api_database_statement_timeout_seconds
+    return create_async_engine(
+        settings.database_url,
+        pool_size=settings.api_database_pool_size,
+        max_overflow=0,
+        pool_timeout=settings.api_database_pool_timeout_seconds,
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": settings.api_database_connect_timeout_seconds,
+            # The server cancels a slow statement first; this catches a server that no longer answers.
+            "command_timeout": statement_seconds + 1,
+            "server_settings": {
+                "application_name": "movie-review-api",
+                "statement_timeout": f"{statement_seconds * 1000:.0f}",
+                "idle_in_transaction_session_timeout": f"{statement_seconds * 1000:.0f}",
+            },
+        },
+    )
+
+
+def create_sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    return async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
+
+
+async def _transaction(request: Request) -> AsyncIterator[AsyncSession]:
+    """Commits when the route returns, rolls back when it raises; 503 when the database cannot serve now."""
+    sessions: async_sessionmaker[AsyncSession] = request.app.state.sessions
+    try:
+        async with sessions.begin() as session:
+            yield session
+    except (OSError, PoolTimeout) as error:
+        raise _unavailable(error) from error
+    except DBAPIError as error:
+        if not (error.connection_invalidated or _sqlstate(error).startswith(NOT_NOW)):
+            raise
+        raise _unavailable(error) from error
+
+
+# scope="function": the commit comes before the answer, so no client hears of a review that was not kept.
+SessionDep = Annotated[AsyncSession, Depends(_transaction, scope="function")]
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+def _unavailable(error: Exception) -> UnavailableError:
+    log.warning("database: %s: %s", type(error).__name__, error)
+    return UnavailableError("The database cannot answer now; try again.")

@@ -1,0 +1,70 @@
+"""The application: `uvicorn --factory api.main:create_app`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from api import errors, settings
+from api.database import create_engine, create_sessions
+from api.routes import analyze, docs, health, reviews
+from api.sentiment import SentimentClient
+
+
+class Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's document with our problems in the place of its own errors."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            for path in document["paths"].values():
+                for operation in path.values():
+                    _as_problems(operation["responses"])
+            for unused in ("HTTPValidationError", "ValidationError"):
+                document["components"]["schemas"].pop(unused, None)
+        return super().openapi()
+
+
+def _as_problems(responses: dict[str, Any]) -> None:
+    for status in [status for status in responses if status >= "400"]:
+        media = responses[status]["content"]["application/json"]
+        if media["schema"]["$ref"].endswith("/HTTPValidationError"):
+            # FastAPI adds it wherever there are parameters; a route that can say 422 declares it.
+            del responses[status]
+        else:
+            responses[status]["content"] = {errors.MEDIA_TYPE: media}
+
+
+def create_app(
+    config: settings.Settings | None = None, bento_transport: httpx.AsyncBaseTransport | None = None
+) -> FastAPI:
+    """Build the application from `config`, else from the environment; nothing connects before a request."""
+    config = config or settings.load()
+    app = Api(
+        title="Movie Review Service",
+        version=version("movie-review-service"),
+        description="Reviews of movies, and what a sentiment model makes of them.",
+        lifespan=_lifespan,
+        docs_url=None,  # FastAPI's pages fetch their scripts from the internet
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+        # A redirect carries the host that this process believes in; behind a proxy that is the wrong one.
+        redirect_slashes=False,
+    )
+    app.state.engine = create_engine(config)
+    app.state.sessions = create_sessions(app.state.engine)
+    app.state.bento = SentimentClient(config, bento_transport)
+    errors.install(app)
+    for router in (reviews.router, analyze.router, health.router, docs.router):
+        app.include_router(router)
+    app.mount(docs.ASSETS, docs.assets)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    await app.state.bento.aclose()
+    await app.state.engine.dispose()

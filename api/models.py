@@ -1,0 +1,182 @@
+"""The nouns of the API: what a client sends, what the database keeps, what a client gets."""
+
+import unicodedata
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, Strict, StringConstraints
+from pydantic_core import PydanticCustomError
+from sqlalchemy import CheckConstraint, Index, String, Text, text
+from sqlmodel import Field, SQLModel
+from uuid_utils.compat import uuid7
+
+Label = Literal["positive", "negative"]
+
+NEWEST_FIRST = text("created_at DESC"), text("id DESC")
+
+MOVIE_ID_EXAMPLE = "tt0453418"
+TEXT_EXAMPLE = "Warm, funny and beautifully shot."
+
+
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise PydanticCustomError("nul_character", "String should hold no NUL character")
+    return value
+
+
+def _one_line(value: str) -> str:
+    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in value):
+        raise PydanticCustomError("control_character", "String should be one line without control characters")
+    return value
+
+
+MovieId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Author = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_one_line)
+]
+ReviewText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000),
+    AfterValidator(_without_nul),
+]
+
+
+class Sentiment(SQLModel):
+    """What the model says of one text."""
+
+    label: Label
+    score: float = Field(ge=0, le=1, description="Probability of that label, from 0 to 1.")
+    model_version: str = Field(description="Version of the registered model that answered.")
+
+
+class Analysis(Sentiment):
+    """The same, of a text that is not kept."""
+
+    truncated: bool = Field(default=False, description="Whether the model read only the beginning.")
+
+
+class ReviewBase(SQLModel):
+    author: Author = Field(sa_type=String(100), schema_extra={"examples": ["Ada"]})
+    text: ReviewText = Field(sa_type=Text, schema_extra={"examples": [TEXT_EXAMPLE]})
+    rating: Annotated[int, Strict()] | None = Field(default=None, ge=1, le=10, schema_extra={"examples": [9]})
+
+
+class ReviewCreate(ReviewBase):
+    # A misspelt field would otherwise be dropped without a word.
+    model_config = {"extra": "forbid"}
+
+    movie_id: MovieId = Field(
+        description="IMDb id or slug of the movie.", schema_extra={"examples": [MOVIE_ID_EXAMPLE]}
+    )
+
+
+class ReviewUpdate(ReviewBase):
+    """The whole of what may change: a rating that is left out becomes null."""
+
+    model_config = {"extra": "forbid"}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Review(ReviewBase, table=True):
+    """A row. `revision` counts the edits: it is the ETag, and tells whether a sentiment is of this text."""
+
+    __table_args__ = (
+        CheckConstraint("movie_id ~ '^[A-Za-z0-9_-]{1,64}$'", name="review_movie_id"),
+        CheckConstraint("char_length(author) BETWEEN 1 AND 100", name="review_author_length"),
+        CheckConstraint("char_length(text) BETWEEN 1 AND 20000", name="review_text_length"),
+        CheckConstraint("rating BETWEEN 1 AND 10", name="review_rating_range"),
+        CheckConstraint("sentiment_label IN ('positive', 'negative')", name="review_sentiment_label"),
+        CheckConstraint("sentiment_score BETWEEN 0 AND 1", name="review_sentiment_score"),
+        CheckConstraint(
+            "num_nulls(sentiment_label, sentiment_score, sentiment_model_version) IN (0, 3)",
+            name="review_sentiment_whole",
+        ),
+        # They serve the two listings in order: all of a movie, and those of one label.
+        Index("review_newest", "movie_id", *NEWEST_FIRST),
+        Index("review_newest_by_label", "movie_id", "sentiment_label", *NEWEST_FIRST),
+    )
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    movie_id: str = Field(sa_type=String(64))
+    revision: int = 1
+    sentiment_label: str | None = Field(default=None, sa_type=String(8))
+    sentiment_score: float | None = None
+    sentiment_model_version: str | None = Field(default=None, sa_type=String(64))
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def written(cls, new: ReviewCreate) -> Self:
+        now = _now()
+        return cls.model_validate(new, update={"created_at": now, "updated_at": now})
+
+    @property
+    def sentiment(self) -> Sentiment | None:
+        if self.sentiment_label is None:
+            return None
+        return Sentiment.model_validate(
+            {
+                "label": self.sentiment_label,
+                "score": self.sentiment_score,
+                "model_version": self.sentiment_model_version,
+            }
+        )
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.revision}"'
+
+    def replace(self, update: ReviewUpdate) -> None:
+        """Take over `update`; a sentiment spoke of the old text, so a new text has none."""
+        if update.text != self.text:
+            self.sentiment_label = self.sentiment_score = self.sentiment_model_version = None
+        self.sqlmodel_update(update)
+        self.revision += 1
+        self.updated_at = _now()
+
+
+class ReviewPublic(SQLModel):
+    id: UUID
+    movie_id: str
+    author: str
+    text: str
+    rating: int | None
+    sentiment: Sentiment | None = Field(description="Null until the model has read the text.")
+    created_at: datetime
+    updated_at: datetime
+
+
+class ReviewsPublic(SQLModel):
+    items: list[ReviewPublic] = Field(description="Newest first.")
+    next_cursor: str | None = Field(
+        description="Send it back as `cursor` for the next page; null on the last."
+    )
+
+
+class Analyze(SQLModel):
+    model_config = {"extra": "forbid"}
+
+    text: ReviewText = Field(schema_extra={"examples": [TEXT_EXAMPLE]})
+
+
+class AnalyzeBatch(SQLModel):
+    model_config = {"extra": "forbid"}
+
+    # Plain strings: a text that cannot be analysed is one error among the results, not a refusal of all.
+    texts: list[str] = Field(
+        min_length=1, max_length=64, schema_extra={"examples": [[TEXT_EXAMPLE, "Dull."]]}
+    )
+
+
+class SentimentError(SQLModel):
+    """Why one text got no sentiment."""
+
+    error: str
+
+
+class AnalyzeBatchPublic(SQLModel):
+    results: list[Analysis | SentimentError] = Field(description="One for each text, in order.")

@@ -1,0 +1,106 @@
+"""Write, list, read, replace and delete reviews."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from sqlalchemy import tuple_
+from sqlmodel import col, select
+
+from api import errors
+from api.cursor import Cursor
+from api.database import SessionDep
+from api.models import Label, MovieId, Review, ReviewCreate, ReviewPublic, ReviewsPublic, ReviewUpdate
+
+router = APIRouter(prefix="/api/reviews", tags=["reviews"])
+
+
+async def _found(review_id: UUID, request: Request, session: SessionDep) -> Review:
+    """The review that the path names; whoever is about to change it waits for others who do."""
+    review = await session.get(Review, review_id, with_for_update=request.method != "GET")
+    if review is None:
+        raise errors.NotFoundError(f"There is no review {review_id}.")
+    return review
+
+
+FoundReview = Annotated[Review, Depends(_found)]
+IfMatch = Annotated[
+    str | None, Header(description="ETag of the review as you know it; 412 when it has changed since.")
+]
+
+
+def _require_match(review: Review, if_match: str | None) -> None:
+    """RFC 9110, 13.1.1: any of the listed tags, or `*`."""
+    if if_match is None or if_match.strip() == "*":
+        return
+    if review.etag not in (tag.strip() for tag in if_match.split(",")):
+        raise errors.PreconditionFailedError(
+            f"The review has changed: its ETag is {review.etag}. Read it again."
+        )
+
+
+@router.post("", status_code=201, response_model=ReviewPublic, responses=errors.responses(422, 503))
+async def create_review(
+    new: ReviewCreate, session: SessionDep, request: Request, response: Response
+) -> Review:
+    review = Review.written(new)
+    session.add(review)
+    response.headers["ETag"] = review.etag
+    response.headers["Location"] = request.app.url_path_for(
+        "read_review", movie_id=review.movie_id, review_id=str(review.id)
+    )
+    return review
+
+
+@router.get("/{movie_id}", responses=errors.responses(404, 422, 503))
+async def list_reviews(
+    movie_id: MovieId,
+    session: SessionDep,
+    sentiment: Annotated[Label | None, Query(description="Only reviews that the model finds so.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> ReviewsPublic:
+    """Reviews of a movie, newest first; none is skipped or repeated while others are written."""
+    listing = f"{movie_id}/{sentiment}"
+    query = select(Review).where(Review.movie_id == movie_id)
+    if sentiment is not None:
+        query = query.where(Review.sentiment_label == sentiment)
+    if cursor is not None:
+        last = Cursor.decode(cursor, listing)
+        query = query.where(tuple_(col(Review.created_at), col(Review.id)) < (last.created_at, last.id))
+    query = query.order_by(col(Review.created_at).desc(), col(Review.id).desc())
+    # One row too many tells whether there is a next page.
+    rows = (await session.exec(query.limit(limit + 1))).all()
+    page = [ReviewPublic.model_validate(review) for review in rows[:limit]]
+    next_cursor = Cursor(page[-1].created_at, page[-1].id).encode(listing) if len(rows) > limit else None
+    return ReviewsPublic(items=page, next_cursor=next_cursor)
+
+
+@router.get("/{movie_id}/{review_id}", response_model=ReviewPublic, responses=errors.responses(404, 503))
+async def read_review(movie_id: MovieId, review: FoundReview, response: Response) -> Review:
+    if review.movie_id != movie_id:
+        raise errors.NotFoundError(f"There is no review {review.id} of {movie_id}.")
+    response.headers["ETag"] = review.etag
+    return review
+
+
+@router.put("/{review_id}", response_model=ReviewPublic, responses=errors.responses(404, 412, 422, 503))
+async def replace_review(
+    update: ReviewUpdate, review: FoundReview, response: Response, if_match: IfMatch = None
+) -> Review:
+    _require_match(review, if_match)
+    review.replace(update)
+    response.headers["ETag"] = review.etag
+    return review
+
+
+# Without a response class FastAPI gives the empty body a content type.
+@router.delete(
+    "/{review_id}",
+    status_code=204,
+    response_class=Response,
+    responses=errors.responses(404, 412, 503),
+)
+async def delete_review(review: FoundReview, session: SessionDep, if_match: IfMatch = None) -> None:
+    _require_match(review, if_match)
+    await session.delete(review)

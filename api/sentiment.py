@@ -1,0 +1,110 @@
+"""Typed client of the Bento: texts in, one sentiment or one error each out."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Annotated
+
+import httpx
+from fastapi import Depends, Request
+from pydantic import TypeAdapter, ValidationError
+
+from api.errors import ApiError, BadGatewayError, GatewayTimeoutError, UnavailableError
+from api.models import Analysis, SentimentError
+from api.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ANSWER = TypeAdapter(list[Analysis | SentimentError])
+
+
+class SentimentClient:
+    """One pooled HTTP client for the life of the application; close it with `aclose`."""
+
+    def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._connect_seconds = settings.api_bento_connect_timeout_seconds
+        self._total_seconds = settings.api_bento_timeout_seconds
+        connections = settings.api_bento_max_connections
+        self._http = httpx.AsyncClient(
+            base_url=settings.bento_url,
+            timeout=httpx.Timeout(
+                self._total_seconds, connect=self._connect_seconds, pool=self._connect_seconds
+            ),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            # A proxy of the environment is for the outside world, and the Bento is a neighbour.
+            trust_env=False,
+            transport=transport,
+        )
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def classify(self, texts: Sequence[str]) -> list[Analysis | SentimentError]:
+        """One result for each text, in order.
+
+        Raises UnavailableError (down, busy), GatewayTimeoutError (too slow), BadGatewayError (nonsense).
+        """
+        try:
+            # httpx limits each read; the whole answer may dribble in for longer than that.
+            async with asyncio.timeout(self._total_seconds):
+                response = await self._http.post("/classify", json={"texts": list(texts)})
+        except (httpx.ReadTimeout, httpx.WriteTimeout, TimeoutError) as error:
+            raise self._too_slow() from error
+        except httpx.TransportError as error:
+            log.warning("bento: %s: %s", type(error).__name__, error)
+            raise UnavailableError("The sentiment model cannot be reached now; try again.") from error
+        except httpx.RequestError as error:
+            raise _nonsense(str(error)) from error
+        if response.status_code != httpx.codes.OK:
+            raise self._refused(response)
+        return _parse(response.content, len(texts))
+
+    async def is_ready(self) -> bool:
+        """Whether the Bento says that its model is loaded; waits no longer than a connect may take."""
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                response = await self._http.get("/readyz")
+        except (httpx.RequestError, TimeoutError):
+            return False
+        return response.is_success
+
+    def _refused(self, response: httpx.Response) -> ApiError:
+        match response.status_code:
+            case httpx.codes.SERVICE_UNAVAILABLE | httpx.codes.TOO_MANY_REQUESTS:
+                return UnavailableError("The sentiment model is busy; try again.", _retry_after(response))
+            case httpx.codes.GATEWAY_TIMEOUT:
+                return self._too_slow()
+            case status:
+                return _nonsense(f"status {status}: {response.text[:200]}")
+
+    def _too_slow(self) -> GatewayTimeoutError:
+        return GatewayTimeoutError(f"The sentiment model took longer than {self._total_seconds:g} seconds.")
+
+
+def _parse(content: bytes, expected: int) -> list[Analysis | SentimentError]:
+    try:
+        results = ANSWER.validate_json(content)
+    except ValidationError as error:
+        raise _nonsense(str(error)) from error
+    if len(results) != expected:
+        raise _nonsense(f"{len(results)} results for {expected} texts")
+    return results
+
+
+def _nonsense(reason: str) -> BadGatewayError:
+    log.error("bento: %s", reason)
+    return BadGatewayError("The sentiment model gave an answer that makes no sense; this is logged.")
+
+
+def _retry_after(response: httpx.Response) -> int:
+    """Seconds, as the Bento asked for; its header may also be absent or a date."""
+    asked = response.headers.get("Retry-After", "")
+    return int(asked) if asked.isdecimal() else 5
+
+
+def _client(request: Request) -> SentimentClient:
+    client: SentimentClient = request.app.state.bento
+    return client
+
+
+BentoDep = Annotated[SentimentClient, Depends(_client)]

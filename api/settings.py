@@ -1,0 +1,56 @@
+"""Every setting of the API, read once from the environment or `.env`."""
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+DRIVER = "postgresql+asyncpg"
+EXAMPLE = f"{DRIVER}://user:password@host:5432/database"
+
+
+class Settings(BaseSettings):
+    """The environment variables are the field names in capitals; unknown variables in `.env` are ignored."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    # Both are kept out of repr(), hence out of logs: they may carry a password.
+    database_url: str = Field(repr=False)
+    bento_url: str = Field(default="http://127.0.0.1:3000", pattern=r"^https?://", repr=False)
+
+    api_bento_connect_timeout_seconds: float = Field(default=1.0, gt=0)
+    api_bento_timeout_seconds: float = Field(default=10.0, gt=0)
+    api_bento_max_connections: int = Field(default=32, ge=1)
+
+    api_database_pool_size: int = Field(default=10, ge=1)
+    api_database_pool_timeout_seconds: float = Field(default=5.0, gt=0)
+    api_database_connect_timeout_seconds: float = Field(default=5.0, gt=0)
+    api_database_statement_timeout_seconds: float = Field(default=5.0, gt=0)
+
+    @field_validator("database_url")
+    @classmethod
+    def _asyncpg(cls, value: str) -> str:
+        try:
+            driver = make_url(value).drivername
+        except (ArgumentError, ValueError):
+            raise ValueError(f"is not a URL; write it as {EXAMPLE}") from None
+        if driver != DRIVER:
+            raise ValueError(f"starts with {driver}://, and the API speaks asyncpg; write it as {EXAMPLE}")
+        return value
+
+
+def load() -> Settings:
+    """Read the settings; what is wrong with them ends the process, one line per variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SystemExit("\n".join(_explain(one) for one in error.errors())) from None
+
+
+def _explain(error: ErrorDetails) -> str:
+    name = str(error["loc"][0]).upper()
+    if error["type"] == "missing":
+        return f"{name} is not set: put {name}={EXAMPLE} into the environment or into .env"
+    reason = error["msg"].removeprefix("Value error, ")
+    return f"{name} {reason[:1].lower()}{reason[1:]}"

@@ -1,0 +1,138 @@
+"""supervisord: its start, and its XML-RPC interface over a Unix socket."""
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from xmlrpc.client import Fault, ServerProxy, Transport
+
+from deploy.local.processes import STACK
+from deploy.local.settings import StackError, write_private
+
+LONGEST_SOCKET = 95  # bytes; the limit is 104 on macOS, and supervisord appends its pid at first
+
+
+@dataclass(frozen=True)
+class Program:
+    """What supervisord knows of a service. `uptime` in seconds, `pid` 0 when it does not run."""
+
+    name: str
+    state: str
+    pid: int
+    uptime: int
+    note: str
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(30)
+        self.sock.connect(self.host)
+
+
+class UnixTransport(Transport):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def make_connection(self, host: object) -> http.client.HTTPConnection:
+        connection = UnixConnection("localhost")
+        connection.host = str(self.path)
+        self._connection = (str(self.path), connection)  # where the base class looks to close it
+        return connection
+
+
+class Supervisor:
+    """The supervisord of one var/ folder, running or not."""
+
+    def __init__(self, var: Path) -> None:
+        self.run, self.log = var / "run", var / "log"
+        self.var = var
+        self.configuration = self.run / "supervisord.conf"
+        self.pidfile = self.run / "supervisord.pid"
+        self.socket = socket_path(self.run)
+
+    def call(self, method: str, *arguments: object) -> Any:
+        """One XML-RPC call. Raises OSError or HTTPException when nobody answers, Fault when it refuses."""
+        with ServerProxy("http://localhost", transport=UnixTransport(self.socket)) as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
+
+    def is_running(self) -> bool:
+        try:
+            return cast("dict[str, str]", self.call("getState"))["statename"] == "RUNNING"
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def programs(self) -> dict[str, Program]:
+        return {found["name"]: program(found) for found in self.call("getAllProcessInfo")}
+
+    def start(self, name: str) -> None:
+        """Start a service unless it runs; a start that keeps failing begins anew."""
+        state = self.programs()[name].state
+        if state in ("STARTING", "RUNNING"):
+            return
+        self.stop(name)
+        self.call("startProcess", name, False)
+
+    def stop(self, name: str) -> None:
+        """Stop a service and wait until it has ended; none is fine too."""
+        with contextlib.suppress(Fault):
+            self.call("stopProcess", name)
+
+    def boot(self, text: str) -> None:
+        """Start supervisord with a configuration. It outlives us and the terminal."""
+        for folder in (self.run, self.log):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.socket.parent.mkdir(mode=0o700, exist_ok=True)
+        if self.socket.parent.stat().st_uid != os.getuid():
+            raise StackError(f"{self.socket.parent} is someone else's: set VAR_DIR in .env to a shorter path")
+        write_private(self.configuration, text)
+        words = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.configuration)]
+        environment = os.environ | {STACK: str(self.var)}
+        done = subprocess.run(
+            words, env=environment, capture_output=True, text=True, start_new_session=True, cwd=Path.cwd()
+        )
+        if done.returncode:
+            raise StackError(f"supervisord did not start: {done.stderr.strip() or done.stdout.strip()}")
+        deadline = time.monotonic() + 10
+        while not self.is_running():
+            if time.monotonic() > deadline:
+                raise StackError(f"supervisord does not answer: see {self.log / 'supervisord.log'}")
+            time.sleep(0.05)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """One `up` or `down` at a time; the lock goes with the process that holds it."""
+        self.run.mkdir(parents=True, exist_ok=True)
+        with (self.run / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print("waiting for another `up` or `down` of this stack", flush=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def program(found: dict[str, Any]) -> Program:
+    """From a struct of supervisor's getAllProcessInfo."""
+    uptime = found["now"] - found["start"] if found["pid"] else 0
+    return Program(found["name"], found["statename"], found["pid"], max(0, uptime), found["spawnerr"])
+
+
+def socket_path(run: Path) -> Path:
+    """In the run folder, or in a private temporary folder when that path is too long for a socket."""
+    path = run / "supervisor.sock"
+    if len(os.fsencode(path)) <= LONGEST_SOCKET:
+        return path
+    short = hashlib.sha256(os.fsencode(run)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"movie-reviews-{os.getuid()}-{short}" / "supervisor.sock"

@@ -1,0 +1,58 @@
+"""params.yaml, typed and frozen: one section per stage, unknown keys refused."""
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.errors import PipelineError
+
+
+class Section(BaseModel):
+    """A part of params.yaml: no key may be missing, misspelt or out of its limits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PrepareParams(Section):
+    validation_fraction: float = Field(gt=0, lt=1)
+
+
+class TrainParams(Section):
+    base: Literal["minilm"]
+    epochs: float = Field(gt=0, le=100)
+    learning_rate: float = Field(gt=0, lt=1)
+    warmup: float = Field(ge=0, lt=1)
+    batch_size: int = Field(ge=1, le=4096)
+    max_tokens: int = Field(ge=8, le=512)
+    dropout: float = Field(ge=0, lt=1)
+    label_smoothing: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0, lt=1)
+    freeze_embeddings: bool
+
+
+class ExportParams(Section):
+    precision: Literal["int8", "fp32"]
+    calibration_reviews: int = Field(ge=10, le=10_000)
+    max_accuracy_loss: float = Field(ge=0, le=1)
+
+
+class Params(Section):
+    seed: int = Field(ge=0, lt=2**32)
+    prepare: PrepareParams
+    train: TrainParams
+    export: ExportParams
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read params.yaml. Raises PipelineError naming each wrong key and its limits."""
+    try:
+        return Params.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError:
+        raise PipelineError(f"{path} is missing: run this from the project's folder") from None
+    except yaml.YAMLError as error:
+        raise PipelineError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
+        raise PipelineError(f"{path}: {wrong}") from None

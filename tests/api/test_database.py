@@ -1,0 +1,92 @@
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from uuid_utils.compat import uuid7
+
+from tests.api.conftest import Serve
+from tests.api.requests import MOVIE, REVIEW, UPDATE, create, problem
+from tests.postgres import plain
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+asyncpg://u@127.0.0.1:1/d",
+        "postgresql+asyncpg://u@/d?host=/nowhere",
+        "postgresql+asyncpg://u@name.invalid/d",
+        "postgresql+asyncpg://postgres@/no_such_database?host={socket}",
+        "postgresql+asyncpg://no_such_user@/postgres?host={socket}",
+    ],
+)
+async def test_without_the_database_every_review_route_is_503(
+    serve: Serve, postgres_socket: Path, url: str
+) -> None:
+    async with serve(database_url=url.format(socket=postgres_socket)) as client:
+        responses = [
+            await client.post("/api/reviews", json=REVIEW),
+            await client.get(f"/api/reviews/{MOVIE}"),
+            await client.get(f"/api/reviews/{MOVIE}/{uuid7()}"),
+            await client.put(f"/api/reviews/{uuid7()}", json=UPDATE),
+            await client.delete(f"/api/reviews/{uuid7()}"),
+        ]
+    for response in responses:
+        problem(response, 503)
+        assert int(response.headers["Retry-After"]) > 0
+        assert "no_such" not in response.text
+
+
+async def test_lost_connections_are_replaced_unnoticed(
+    client: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
+    await create(client)
+    lost = await sql.fetch(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE application_name = 'movie-review-api'"
+    )
+    assert lost
+    await create(client)
+
+
+async def test_a_statement_that_takes_too_long_is_503(
+    serve: Serve, client: httpx.AsyncClient, database_url: str
+) -> None:
+    review = await create(client)
+    other = await asyncpg.connect(plain(database_url))
+    try:
+        async with other.transaction(), serve(api_database_statement_timeout_seconds=0.2) as hasty:
+            await other.execute("SELECT FROM review FOR UPDATE")
+            problem(await hasty.put(f"/api/reviews/{review['id']}", json=UPDATE), 503)
+            # Reading waits for nobody.
+            assert (await hasty.get(f"/api/reviews/{MOVIE}")).status_code == 200
+    finally:
+        await other.close()
+    assert (await client.get(f"/api/reviews/{MOVIE}/{review['id']}")).json() == review
+
+
+async def test_an_exhausted_pool_is_503(serve: Serve, client: httpx.AsyncClient, database_url: str) -> None:
+    review = await create(client)
+    other = await asyncpg.connect(plain(database_url))
+    try:
+        async with serve(api_database_pool_size=1, api_database_pool_timeout_seconds=0.2) as small:
+            async with other.transaction():
+                await other.execute("SELECT FROM review FOR UPDATE")
+                waiting = asyncio.create_task(small.put(f"/api/reviews/{review['id']}", json=UPDATE))
+                await asyncio.sleep(0.1)
+                problem(await small.get(f"/api/reviews/{MOVIE}"), 503)
+            assert (await waiting).status_code == 200
+    finally:
+        await other.close()
+
+
+async def test_a_refused_change_leaves_nothing_behind(
+    client: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
+    review = await create(client)
+    path = f"/api/reviews/{review['id']}"
+    problem(await client.put(path, json=UPDATE, headers={"If-Match": '"other"'}), 412)
+    held = await sql.fetchval("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'")
+    assert held == 0
+    assert await sql.fetchval("SELECT text FROM review") == review["text"]

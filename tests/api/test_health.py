@@ -1,0 +1,36 @@
+import httpx
+
+from tests.api.conftest import Serve
+from tests.api.requests import problem
+from tests.postgres import NewDatabase
+
+
+async def test_livez_asks_nobody(serve: Serve) -> None:
+    async with serve(database_url="postgresql+asyncpg://u@127.0.0.1:1/d") as client:
+        response = await client.get("/livez")
+    assert response.status_code == 200
+    assert response.json() == {"status": "alive"}
+
+
+async def test_readyz_reports_the_bento_and_does_not_need_it(serve: Serve) -> None:
+    async with serve() as client:
+        response = await client.get("/readyz")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ready", "database": "ok", "bento": "unavailable"}
+    async with serve(lambda _: httpx.Response(200)) as client:
+        assert (await client.get("/readyz")).json()["bento"] == "ok"
+
+
+async def test_readyz_is_503_without_the_database(serve: Serve) -> None:
+    async with serve(database_url="postgresql+asyncpg://u@127.0.0.1:1/d") as client:
+        response = await client.get("/readyz")
+    problem(response, 503)
+    assert int(response.headers["Retry-After"]) > 0
+
+
+async def test_readyz_says_that_the_migrations_are_missing(serve: Serve, new_database: NewDatabase) -> None:
+    async with serve(database_url=await new_database()) as client:
+        response = await client.get("/readyz")
+        assert "alembic upgrade head" in problem(response, 503)["detail"]
+        # Elsewhere a missing table is our fault, and no reason to come again.
+        problem(await client.get("/api/reviews/tt1"), 500)

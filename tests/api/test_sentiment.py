@@ -1,0 +1,224 @@
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from api.errors import BadGatewayError, GatewayTimeoutError, UnavailableError
+from api.models import Analysis, SentimentError
+from api.sentiment import SentimentClient
+from api.settings import Settings
+
+GOOD = {"label": "positive", "score": 0.9, "model_version": "3"}
+BAD = {"error": "the text has no words"}
+
+
+def settings(**changed: Any) -> Settings:
+    return Settings(_env_file=None, **{"database_url": "postgresql+asyncpg://u@h/d", **changed})
+
+
+@asynccontextmanager
+async def connected(
+    handler: Callable[[httpx.Request], httpx.Response] | None = None, **changed: Any
+) -> AsyncIterator[SentimentClient]:
+    transport = None if handler is None else httpx.MockTransport(handler)
+    client = SentimentClient(settings(**changed), transport)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+@asynccontextmanager
+async def server(answer: Callable[[asyncio.StreamWriter], Any]) -> AsyncIterator[str]:
+    """A server on a real port that reads the head of a request and then does what it wants; its URL."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        try:
+            await answer(writer)
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listening:
+        yield "http://{}:{}".format(*listening.sockets[0].getsockname())
+
+
+async def test_classify_sends_the_texts_and_reads_the_answers_in_order() -> None:
+    sent: list[tuple[str, str, Any]] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        sent.append((request.method, str(request.url), json.loads(request.content)))
+        return httpx.Response(200, json=[{**GOOD, "extra": "ignored"}, BAD])
+
+    async with connected(handler, bento_url="http://bento.test:3000") as client:
+        results = await client.classify(["Ça 🎬", "?"])
+    assert results == [
+        Analysis(label="positive", score=0.9, model_version="3"),
+        SentimentError(error="the text has no words"),
+    ]
+    assert sent == [("POST", "http://bento.test:3000/classify", {"texts": ["Ça 🎬", "?"]})]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>",
+        b"null",
+        b"{}",
+        b"[]",
+        b"[null]",
+        json.dumps([GOOD, GOOD]).encode(),
+        json.dumps([{**GOOD, "label": "neutral"}]).encode(),
+        json.dumps([{**GOOD, "score": 1.5}]).encode(),
+        json.dumps([{**GOOD, "score": float("nan")}]).encode(),
+        json.dumps([{**GOOD, "score": None}]).encode(),
+        json.dumps([{"label": "positive", "score": 0.9}]).encode(),
+        json.dumps([GOOD]).encode("utf-16"),
+    ],
+)
+async def test_an_answer_that_makes_no_sense_is_a_bad_gateway(
+    content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connected(lambda _: httpx.Response(200, content=content)) as client:
+        with pytest.raises(BadGatewayError):
+            await client.classify(["x"])
+    assert "bento: " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (201, BadGatewayError),
+        (307, BadGatewayError),
+        (400, BadGatewayError),
+        (404, BadGatewayError),
+        (500, BadGatewayError),
+        (502, BadGatewayError),
+        (429, UnavailableError),
+        (503, UnavailableError),
+        (504, GatewayTimeoutError),
+    ],
+)
+async def test_a_refusal_of_the_bento_becomes_ours(status: int, error: type[Exception]) -> None:
+    async with connected(lambda _: httpx.Response(status, json=[GOOD], headers={"Location": "/"})) as client:
+        with pytest.raises(error):
+            await client.classify(["x"])
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [({"Retry-After": "17"}, 17), ({"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}, 5), ({}, 5)],
+)
+async def test_the_bento_decides_when_to_come_again(header: dict[str, str], seconds: int) -> None:
+    async with connected(lambda _: httpx.Response(503, headers=header)) as client:
+        with pytest.raises(UnavailableError) as raised:
+            await client.classify(["x"])
+    assert raised.value.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [
+        (httpx.ConnectError, UnavailableError),
+        (httpx.ConnectTimeout, UnavailableError),
+        (httpx.PoolTimeout, UnavailableError),
+        (httpx.RemoteProtocolError, UnavailableError),
+        (httpx.ReadError, UnavailableError),
+        (httpx.ReadTimeout, GatewayTimeoutError),
+        (httpx.WriteTimeout, GatewayTimeoutError),
+        (httpx.DecodingError, BadGatewayError),
+    ],
+)
+async def test_a_failure_on_the_way_has_its_status(
+    failure: type[httpx.RequestError], error: type[Exception]
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise failure("no", request=request)
+
+    async with connected(handler) as client:
+        with pytest.raises(error):
+            await client.classify(["x"])
+        assert not await client.is_ready()
+
+
+async def test_nobody_listening_is_unavailable() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        async with connected(bento_url=url) as client:
+            with pytest.raises(UnavailableError):
+                await client.classify(["x"])
+            assert not await client.is_ready()
+
+
+async def test_silence_is_a_timeout() -> None:
+    async with (
+        server(lambda _: asyncio.sleep(1)) as url,
+        connected(bento_url=url, api_bento_timeout_seconds=0.1) as client,
+    ):
+        with pytest.raises(GatewayTimeoutError, match=r"0\.1 seconds"):
+            await client.classify(["x"])
+
+
+async def test_an_answer_that_dribbles_in_is_a_timeout() -> None:
+    async def dribble(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(20):
+            writer.write(b" ")
+            await asyncio.sleep(0.05)
+
+    async with server(dribble) as url, connected(bento_url=url, api_bento_timeout_seconds=0.2) as client:
+        with pytest.raises(GatewayTimeoutError):
+            await client.classify(["x"])
+
+
+async def test_a_full_pool_is_unavailable_and_recovers() -> None:
+    async def slow(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.5)
+        body = json.dumps([GOOD]).encode()
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
+        )
+
+    async with (
+        server(slow) as url,
+        connected(
+            bento_url=url, api_bento_max_connections=1, api_bento_connect_timeout_seconds=0.1
+        ) as client,
+    ):
+        first, second = await asyncio.gather(
+            client.classify(["x"]), client.classify(["x"]), return_exceptions=True
+        )
+        assert isinstance(first, list)
+        assert isinstance(second, UnavailableError)
+        assert len(await client.classify(["x"])) == 1
+
+
+@pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False), (404, False)])
+async def test_is_ready_asks_the_bento(status: int, ready: bool) -> None:
+    paths: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.path)
+        return httpx.Response(status)
+
+    async with connected(handler) as client:
+        assert await client.is_ready() is ready
+    assert paths == ["/readyz"]
+
+
+async def test_the_environments_proxy_is_not_for_the_bento(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+
+    async def ok(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with server(ok) as url, connected(bento_url=url) as client:
+        assert await client.is_ready()

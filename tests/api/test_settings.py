@@ -1,0 +1,86 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from api.settings import Settings, load
+
+URL = "postgresql+asyncpg://ada:hush@db:5432/reviews"
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither this machine's environment nor its .env."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def test_only_the_database_has_no_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", URL)
+    assert load().database_url == URL
+    assert load().bento_url == "http://127.0.0.1:3000"
+
+
+def test_the_environment_goes_before_the_file_and_the_file_may_hold_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path(".env").write_text(
+        f"DATABASE_URL={URL}\nAPI_BENTO_TIMEOUT_SECONDS=2.5\nBENTO_URL=\nMLFLOW_TRACKING_URI=sqlite:///x\n"
+    )
+    monkeypatch.setenv("API_BENTO_TIMEOUT_SECONDS", "3.5")
+    settings = load()
+    assert (settings.database_url, settings.api_bento_timeout_seconds) == (URL, 3.5)
+    assert settings.bento_url == "http://127.0.0.1:3000"
+
+
+def test_a_socket_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://postgres@/postgres?host=/some/dir")
+    load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("DATABASE_URL", "", "is not set: put DATABASE_URL=postgresql+asyncpg://"),
+        ("DATABASE_URL", "postgresql://ada:hush@db/reviews", "write it as postgresql+asyncpg://"),
+        ("DATABASE_URL", "sqlite:///reviews.db", "write it as postgresql+asyncpg://"),
+        ("DATABASE_URL", "localhost", "is not a URL; write it as postgresql+asyncpg://"),
+        ("DATABASE_URL", "postgresql+asyncpg://ada:hush@db:port/reviews", "is not a URL; write it as"),
+        ("BENTO_URL", "127.0.0.1:3000", "pattern"),
+        ("API_BENTO_TIMEOUT_SECONDS", "0", "greater than 0"),
+        ("API_BENTO_TIMEOUT_SECONDS", "soon", "number"),
+        ("API_DATABASE_POOL_SIZE", "0", "greater than or equal to 1"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_it_and_not_the_password(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", URL)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stopped:
+        load()
+    message = str(stopped.value)
+    assert message.startswith(f"{name} ")
+    assert says in message
+    assert "\n" not in message
+    assert "hush" not in message
+
+
+def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_DATABASE_POOL_SIZE", "0")
+    with pytest.raises(SystemExit) as stopped:
+        load()
+    assert [line.split()[0] for line in str(stopped.value).splitlines()] == [
+        "DATABASE_URL",
+        "API_DATABASE_POOL_SIZE",
+    ]
+
+
+def test_settings_are_frozen_and_print_no_password() -> None:
+    settings = Settings(_env_file=None, database_url=URL)
+    assert "hush" not in repr(settings)
+    changed: Any = settings
+    with pytest.raises(ValidationError):
+        changed.bento_url = "http://elsewhere"

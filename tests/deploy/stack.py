@@ -1,0 +1,94 @@
+"""A real stack in a folder of its own, driven through its command line like a person does."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from deploy.local.processes import ours
+from deploy.local.supervision import Supervisor
+
+PORTS = ("API_PORT", "BENTO_PORT", "MLFLOW_PORT", "POSTGRES_PORT")
+SETTINGS = (*PORTS, "DATABASE_URL", "POSTGRES_PASSWORD", "VAR_DIR")
+
+
+class Stack:
+    def __init__(self, root: Path) -> None:
+        self.root, self.var = root, root / "var"
+        self.supervisor = Supervisor(self.var)
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        lines = [*(f"{name}={port}" for name, port in self.ports.items()), "POSTGRES_PASSWORD=", "OTHERS=1"]
+        (root / ".env.example").write_text("\n".join(lines) + "\n")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Ours without the settings, which would win over the folder's `.env`."""
+        return {name: value for name, value in os.environ.items() if name not in SETTINGS}
+
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "deploy.local", *words],
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """What a command prints; fails the test when it exits with another code."""
+        with self.begin(*words) as process:
+            output, _ = process.communicate(timeout=180)
+        assert process.returncode == code, output
+        return output
+
+    def pid(self, name: str) -> int:
+        return self.supervisor.programs()[name].pid
+
+    def supervisord(self) -> psutil.Process:
+        return psutil.Process(int(self.supervisor.pidfile.read_text()))
+
+    def processes(self) -> list[psutil.Process]:
+        return ours(self.var)
+
+    def url(self, port: str, path: str) -> str:
+        return f"http://127.0.0.1:{self.ports[port]}{path}"
+
+    def password(self) -> str:
+        lines = (self.root / ".env").read_text().splitlines()
+        return next(line.partition("=")[2] for line in lines if line.startswith("POSTGRES_PASSWORD="))
+
+    def destroy(self) -> None:
+        """Leave nothing behind, whatever the tests did."""
+        self.run("down")
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs; an orphan that process 1 has not collected yet does not."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.1)

@@ -1,0 +1,34 @@
+import configparser
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.local.configuration import configuration
+from deploy.local.services import services
+from deploy.local.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    return Settings(var_dir=tmp_path / "100% var", postgres_password="pass-phrase")
+
+
+def test_a_percent_sign_in_a_path_survives(settings: Settings) -> None:
+    parser = configparser.ConfigParser(inline_comment_prefixes=(";",))
+    parser.read_string(configuration(settings, services(settings).values()))
+    assert parser["supervisord"]["pidfile"] == f"{settings.var_dir}/run/supervisord.pid"
+    assert parser.sections()[-4:] == ["program:postgres", "program:mlflow", "program:bento", "program:api"]
+    assert parser["program:api"]["command"] == f"{sys.executable} -m deploy.local.launch api"
+
+
+def test_no_secret_is_written_down(settings: Settings) -> None:
+    assert "pass-phrase" not in configuration(settings, services(settings).values())
+
+
+def test_another_database_means_no_postgres(settings: Settings) -> None:
+    elsewhere = settings.model_copy(update={"database_url": "postgresql+asyncpg://u@db/x"})
+    assert list(services(elsewhere)) == ["mlflow", "bento", "api"]
+    assert services(elsewhere)["api"].environment["DATABASE_URL"] == "postgresql+asyncpg://u@db/x"

@@ -1,0 +1,78 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from deploy.local.settings import StackError, prepare_settings, read_settings, with_value
+from tests.deploy.stack import SETTINGS
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, empty, with no setting in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_the_env_file_comes_from_its_example_with_a_password_of_its_own(folder: Path) -> None:
+    (folder / ".env.example").write_text("# ours\nAPI_PORT=8100\nPOSTGRES_PASSWORD=\nSOMEBODY_ELSES=1\n")
+    settings = prepare_settings()
+    assert (settings.api_port, settings.mlflow_port) == (8100, 5000)
+    assert len(settings.postgres_password) == 32
+    assert (
+        f"# ours\nAPI_PORT=8100\nPOSTGRES_PASSWORD={settings.postgres_password}\n" in Path(".env").read_text()
+    )
+    assert stat.S_IMODE(Path(".env").stat().st_mode) == 0o600
+    assert prepare_settings() == settings
+
+
+def test_a_password_in_the_env_file_stays(folder: Path) -> None:
+    (folder / ".env").write_text("POSTGRES_PASSWORD=mine\n")
+    assert prepare_settings().postgres_password == "mine"
+
+
+def test_another_database_needs_no_password(folder: Path) -> None:
+    (folder / ".env").write_text("DATABASE_URL=postgresql+asyncpg://u@db/x\n")
+    settings = prepare_settings()
+    assert settings.api_database_url == "postgresql+asyncpg://u@db/x"
+    assert not settings.embedded_database
+    assert settings.postgres_password == ""
+
+
+def test_the_password_is_quoted_in_the_url(folder: Path) -> None:
+    (folder / ".env").write_text("POSTGRES_PASSWORD='p@ss/word'\n")
+    assert "postgres:p%40ss%2Fword@127.0.0.1:5433/" in read_settings().api_database_url
+
+
+def test_outside_the_project_it_says_so() -> None:
+    with pytest.raises(StackError, match="run this in the project's folder"):
+        prepare_settings()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("API_PORT=http", "API_PORT: .* integer.*set it in .env"),
+        ("MLFLOW_PORT=70000", "MLFLOW_PORT: .*65535"),
+        ("BENTO_PORT=8000", "API_PORT and BENTO_PORT are both 8000"),
+    ],
+)
+def test_a_bad_value_is_named(folder: Path, line: str, message: str) -> None:
+    (folder / ".env").write_text(f"{line}\n")
+    with pytest.raises(StackError, match=message):
+        read_settings()
+
+
+def test_any_changed_line_changes_the_digest(folder: Path) -> None:
+    (folder / ".env").write_text("SOMEBODY_ELSES=1\n")
+    before = read_settings().digest()
+    (folder / ".env").write_text("SOMEBODY_ELSES=2\n")
+    assert read_settings().digest() != before
+
+
+def test_a_missing_name_is_added_and_others_are_not_touched() -> None:
+    assert with_value("A=1\nX_KEY=\n", "KEY", "v") == "A=1\nX_KEY=\nKEY=v\n"
+    assert with_value("KEY= \nB=2\n", "KEY", "v") == "KEY=v\nB=2\n"
+    assert with_value("", "KEY", "v") == "KEY=v\n"

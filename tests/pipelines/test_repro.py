@@ -1,0 +1,151 @@
+"""The whole pipeline, run for real by DVC on a slice of the data with the real encoder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from pipelines.serving import probabilities
+from tests.project import Project
+
+RESULTS = {
+    "prepare": {"train.csv", "validation.csv", "summary.json"},
+    "train": {"model", "run.json", "history.csv"},
+    "export": {"reference", "serving"},
+    "evaluate": {"metrics.json", "predictions.csv", "roc.csv", "precision_recall.csv"},
+    "register": {"version.json"},
+}
+
+
+@pytest.fixture(scope="module")
+def client(trained: Project) -> MlflowClient:
+    mlflow.set_tracking_uri(trained.tracking_uri)
+    return MlflowClient()
+
+
+@pytest.fixture(scope="module")
+def run(trained: Project, client: MlflowClient) -> Run:
+    return client.get_run(read(trained, "train/run.json")["run_id"])
+
+
+def read(project: Project, name: str) -> Any:
+    return json.loads((project.folder / "results" / name).read_text())
+
+
+def test_each_stage_leaves_its_results(trained: Project) -> None:
+    results = trained.folder / "results"
+    found = {
+        stage.name: {path.name for path in stage.iterdir()} - {".gitignore"} for stage in results.iterdir()
+    }
+    found["train"] -= {"checkpoints"}
+    assert found == RESULTS
+
+
+def test_the_model_learned(trained: Project) -> None:
+    """Always saying the more frequent label gives 0.58."""
+    assert read(trained, "evaluate/metrics.json")["accuracy"] > 0.65
+
+
+def test_a_second_repro_does_nothing(trained: Project) -> None:
+    lock = (trained.folder / "dvc.lock").read_bytes()
+    done = trained.run("dvc", "repro")
+    assert "Running stage" not in done.stdout
+    assert "up to date" in done.stdout
+    assert (trained.folder / "dvc.lock").read_bytes() == lock
+
+
+def test_dvc_shows_metrics_plots_and_experiments(trained: Project) -> None:
+    accuracy = read(trained, "evaluate/metrics.json")["accuracy"]
+    shown = json.loads(trained.run("dvc", "metrics", "show", "--json").stdout)
+    assert shown[""]["data"]["results/evaluate/metrics.json"]["data"]["accuracy"] == accuracy
+    page = Path(trained.run("dvc", "plots", "show").stdout.strip().removeprefix("file://")).read_text()
+    assert all(title in page for title in ("Confusion matrix", "ROC", "Training loss"))
+    table = trained.run("dvc", "exp", "show", "--csv").stdout
+    assert "accuracy" in table
+    assert "train.learning_rate" in table
+
+
+def test_the_run_holds_params_metrics_plots_datasets_and_lineage(
+    trained: Project, client: MlflowClient, run: Run
+) -> None:
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.epochs"] == "1.0"
+    metrics = read(trained, "evaluate/metrics.json")
+    assert {name: run.data.metrics[name] for name in metrics} == pytest.approx(metrics)
+    assert len(client.get_metric_history(run.info.run_id, "loss")) >= 1
+    plots = {file.path for file in client.list_artifacts(run.info.run_id, "plots")}
+    assert plots == {f"plots/{name}.png" for name in ("confusion_matrix", "roc", "precision_recall")}
+    assert run.inputs
+    inputs = {entry.tags[0].value: entry.dataset for entry in run.inputs.dataset_inputs}
+    assert inputs["training"].digest != inputs["validation"].digest
+    assert read(trained, "prepare/summary.json")["data_md5"] == run.data.tags["data_md5"]
+    assert run.data.tags["git_sha"] == trained.run("git", "rev-parse", "HEAD").stdout.strip()
+    assert run.data.tags["git_dirty"] == "false"
+
+
+def test_the_registered_version_carries_lineage_and_is_the_challenger(
+    trained: Project, client: MlflowClient, run: Run
+) -> None:
+    version = client.get_model_version_by_alias("sentiment", "challenger")
+    assert version.run_id == run.info.run_id
+    assert int(version.version) == read(trained, "register/version.json")["version"]
+    assert float(version.tags["accuracy"]) == pytest.approx(run.data.metrics["accuracy"], abs=1e-6)
+    lineage = {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
+    assert lineage.items() <= version.tags.items()
+
+
+# MLflow and transformers warn of each other when a model is loaded.
+@pytest.mark.filterwarnings("ignore")
+def test_both_forms_of_the_registered_model_agree(trained: Project, client: MlflowClient) -> None:
+    texts = pd.read_csv(trained.folder / "results/prepare/validation.csv")["text"].tolist()[:40]
+    uri = "models:/sentiment@challenger"
+    reference = probabilities(trained.folder / "results/export/reference", texts)
+    answers = mlflow.pyfunc.load_model(uri).predict(texts)
+    positive = np.where(answers["label"] == "positive", answers["score"], 1 - answers["score"])
+    np.testing.assert_allclose(positive, reference, atol=1e-3)
+    served = Path(mlflow.artifacts.download_artifacts(f"{uri}/serving"))
+    exported = trained.folder / "results/export/serving"
+    for name in ("model.xml", "model.bin", "tokenizer.json", "serving.json"):
+        assert (served / name).read_bytes() == (exported / name).read_bytes(), name
+    pipeline = mlflow.transformers.load_model(uri)
+    assert type(pipeline.model).__name__ == "DistilBertForSequenceClassification"
+
+
+def test_the_served_form_is_int8_and_answers_like_its_reference(trained: Project) -> None:
+    export = trained.folder / "results/export"
+    sizes = {form: (export / form / "model.bin").stat().st_size for form in ("serving", "reference")}
+    assert sizes["serving"] < 0.5 * sizes["reference"]
+    metrics = read(trained, "evaluate/metrics.json")
+    assert metrics["agreement"] > 0.95
+    assert metrics["accuracy_loss"] == pytest.approx(metrics["reference_accuracy"] - metrics["accuracy"])
+
+
+def test_registering_again_changes_nothing(trained: Project, client: MlflowClient) -> None:
+    before = [dict(version) for version in client.search_model_versions("name = 'sentiment'")]
+    trained.run("python", "-m", "pipelines.register")
+    assert [dict(version) for version in client.search_model_versions("name = 'sentiment'")] == before
+
+
+def test_a_worse_run_does_not_become_the_challenger(trained: Project, client: MlflowClient, run: Run) -> None:
+    best = client.get_model_version_by_alias("sentiment", "challenger")
+    trained.run("dvc", "exp", "run", "-S", "train.epochs=0.05")
+    assert client.get_model_version_by_alias("sentiment", "challenger").version == best.version
+    assert len(client.search_runs([run.info.experiment_id])) == 2
+    trained.run("git", "checkout", "--", "params.yaml", "dvc.lock", check=False)
+    trained.run("dvc", "checkout")
+
+
+def test_without_its_mlflow_store_a_stage_says_what_to_do(trained: Project) -> None:
+    elsewhere = f"sqlite:///{trained.folder / 'var' / 'other.db'}"
+    done = trained.run(
+        "python", "-m", "pipelines.evaluate", check=False, env={"MLFLOW_TRACKING_URI": elsewhere}
+    )
+    assert done.returncode == 1
+    assert "dvc repro --force" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,78 @@
+"""A project folder of its own, with a slice of the real reviews: what `dvc repro` is tried on."""
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PROJECT_FILES = (
+    *("api", "alembic", "bentos", "deploy", "pipelines"),
+    *(".dvc/config", ".dvcignore", ".env.example", ".gitignore", "README.md"),
+    *("alembic.ini", "dvc.yaml", "params.yaml", "pyproject.toml"),
+)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A git and DVC project in `folder`; its MLflow store is in `folder`/var."""
+
+    folder: Path
+
+    @property
+    def tracking_uri(self) -> str:
+        return f"sqlite:///{self.folder / 'var' / 'mlflow.db'}"
+
+    def run(
+        self, *words: str, check: bool = True, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of our environment in the project; `check` shows its output when it fails."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        # Nothing that the caller has set may lead the project to another store or folder.
+        mine = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+        mine |= {"PATH": path, "DO_NOT_TRACK": "true"} | dict(env or {})
+        done = subprocess.run(words, cwd=self.folder, env=mine, capture_output=True, text=True)
+        assert not check or done.returncode == 0, f"{words}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        return done
+
+    def set_params(self, **changes: Mapping[str, object]) -> None:
+        """Change sections of params.yaml."""
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        for section, values in changes.items():
+            params[section] |= values
+        path.write_text(yaml.safe_dump(params))
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", message)
+
+
+def make_project(folder: Path, reviews: Path, count: int) -> Project:
+    """A copy of this project, committed, whose data are `count` reviews spread over `reviews`."""
+    project = Project(folder)
+    project.run("git", "init", "--quiet")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *PROJECT_FILES],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    with reviews.open(newline="") as file:
+        rows = list(csv.reader(file))
+    every = max(1, (len(rows) - 1) // count)
+    (folder / "data").mkdir()
+    with (folder / "data" / "reviews.csv").open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([rows[0], *rows[1::every][:count]])
+    project.run("dvc", "add", "--quiet", "data")
+    project.commit("a slice of the data")
+    return project
