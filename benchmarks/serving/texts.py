@@ -24,7 +24,7 @@ JOINED = 4000
 WORDS_MEDIAN, WORDS_SPREAD, WORDS_LEAST = 175, 0.6, 40
 """IMDB's lengths are about log-normal: half have 175 words or fewer, the mean is 210, few have 1,000."""
 
-TEST_REVIEW = re.compile(r"(^|/)test/(pos|neg)/[^/]+\.txt$")
+LABELLED = re.compile(r"(^|/)(test|train)/(pos|neg)/[^/]+\.txt$")
 
 
 def load(kind: str, validation: Path, imdb: Path | None) -> list[str]:
@@ -71,18 +71,18 @@ def joined(films: dict[str, list[str]], order: random.Random) -> list[str]:
 
 
 def read_imdb(path: Path) -> Iterator[str]:
-    """The test reviews of aclImdb, from its archive or from the folder that it unpacks to."""
+    """The labelled reviews of aclImdb, from its archive or from the folder that it unpacks to."""
     count = 0
     for text in from_folder(path) if path.is_dir() else from_archive(path):
         count += 1
         yield " ".join(text.replace("<br />", " ").split())
     if not count:
-        raise BenchmarkError(f"--imdb {path}: there is no test/pos or test/neg: name aclImdb or its archive")
+        raise BenchmarkError(f"--imdb {path}: there is no review under test/ or train/: name aclImdb or its archive")
 
 
 def from_folder(path: Path) -> Iterator[str]:
-    for file in path.glob("test/*/*.txt"):
-        if TEST_REVIEW.search(file.as_posix()):
+    for file in path.glob("*/*/*.txt"):
+        if LABELLED.search(file.as_posix()):
             yield file.read_text(encoding="utf-8")
 
 
@@ -90,7 +90,7 @@ def from_archive(path: Path) -> Iterator[str]:
     try:
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
-                if TEST_REVIEW.search(member.name) and (file := archive.extractfile(member)):
+                if LABELLED.search(member.name) and (file := archive.extractfile(member)):
                     yield file.read().decode("utf-8")
     except (OSError, tarfile.TarError) as error:
         raise BenchmarkError(

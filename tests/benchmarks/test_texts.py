@@ -47,7 +47,8 @@ def imdb(folder: Path) -> Path:
     for part, name, text in (
         ("test/pos", "1_9.txt", "Great.<br /><br />Really  great."),
         ("test/neg", "2_1.txt", "Bad."),
-        ("train/pos", "3_9.txt", "Not for us."),
+        ("train/pos", "3_9.txt", "Fine."),
+        ("train/unsup", "4_0.txt", "Not for us."),
         ("test", "urls.txt", "No review."),
     ):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -62,7 +63,11 @@ def test_reads_imdb(tmp_path: Path, packed: bool) -> None:
         with tarfile.open(tmp_path / "aclImdb_v1.tar.gz", "w:gz") as archive:
             archive.add(path, "aclImdb")
         path = tmp_path / "aclImdb_v1.tar.gz"
-    assert sorted(texts.load("imdb", tmp_path / "missing.csv", path)) == ["Bad.", "Great. Really great."]
+    assert sorted(texts.load("imdb", tmp_path / "missing.csv", path)) == [
+        "Bad.",
+        "Fine.",
+        "Great. Really great.",
+    ]
 
 
 def test_missing_texts_say_the_way_out(tmp_path: Path) -> None:
