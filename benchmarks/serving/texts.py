@@ -77,7 +77,9 @@ def read_imdb(path: Path) -> Iterator[str]:
         count += 1
         yield " ".join(text.replace("<br />", " ").split())
     if not count:
-        raise BenchmarkError(f"--imdb {path}: there is no review under test/ or train/: name aclImdb or its archive")
+        raise BenchmarkError(
+            f"--imdb {path}: there is no review under test/ or train/: name aclImdb or its archive"
+        )
 
 
 def from_folder(path: Path) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Texts to class probabilities: a tokenizer and an OpenVINO model, no training library."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,15 @@ import openvino as ov
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-SUB_BATCH = 8
-"""Texts in one inference. Sorted by length, small ones waste little on padding and fill every stream."""
+SIZES = (8, 4, 2, 1)
+"""Texts in one inference. Sorted by length, eight waste little on padding; 16 or 32 are no faster."""
+
+WIDTHS = (*range(16, 64, 16), *range(64, 256, 32), *range(256, 513, 64))
+"""Tokens to which the texts of one inference are padded. OpenVINO compiles for every shape that it meets,
+which takes longer than the inference, and remembers it: with every length a shape, it came to 2 GB."""
+
+THREADS_A_STREAM = 2
+"""One thread a stream would do 5 % more texts of a full queue, and take half as long again for a lone one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +44,12 @@ class Engine:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_tokens)
+        self._widths = [*(width for width in WIDTHS if width < self.max_tokens), self.max_tokens]
+        threads = threads or len(os.sched_getaffinity(0))
         config = {
-            "PERFORMANCE_HINT": "THROUGHPUT",  # several streams of few threads; the queue feeds them all
-            "INFERENCE_PRECISION_HINT": "f32",  # else the CPU decides, and machines disagree on a score
             "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": max(1, threads // THREADS_A_STREAM),  # the queue feeds them all
+            "INFERENCE_PRECISION_HINT": "f32",  # else the CPU decides, and machines disagree on a score
         }
         self._queue = ov.AsyncInferQueue(ov.Core().compile_model(folder / "model.xml", "CPU", config))
 
@@ -72,22 +82,36 @@ class Engine:
             logits[rows] = request.get_output_tensor(0).data
 
         self._queue.set_callback(collect)
-        # Longest first, so that no stream is left alone with the longest at the end.
-        for end in range(len(order), 0, -SUB_BATCH):
-            rows = order[max(0, end - SUB_BATCH) : end]
-            self._queue.start_async(_padded([encodings[row] for row in rows]), rows)
+        for rows in sub_batches(order, len(self._queue)):
+            chosen = [encodings[row] for row in rows]
+            longest = max(len(encoding.ids) for encoding in chosen)
+            width = next(width for width in self._widths if width >= longest)
+            self._queue.start_async(padded(chosen, width), rows)
         self._queue.wait_all()
         return _softmax(logits)
 
     def warm_up(self) -> None:
-        """Let every stream allocate its memory now: its first inference takes ten times the next's."""
-        for words in (self.max_tokens, 1):
-            self.probabilities(["good " * words] * SUB_BATCH * len(self._queue))
+        """Meet the shapes of a lone text and of many in every stream now; the others are met in passing."""
+        for width in self._widths:
+            for size in (SIZES[0], SIZES[-1]):
+                shape = np.ones((size, width), np.int64)
+                for _ in range(len(self._queue)):
+                    self._queue.start_async({"input_ids": shape, "attention_mask": shape})
+                self._queue.wait_all()
 
 
-def _padded(encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int64]]:
-    """The model's inputs, each [texts, tokens of the longest]; padding is 0 in both."""
-    shape = len(encodings), max(len(encoding.ids) for encoding in encodings)
+def sub_batches(order: NDArray[np.intp], streams: int) -> Iterator[NDArray[np.intp]]:
+    """Cut positions sorted by length into sub-batches, longest first; few are shared among the streams."""
+    share = max(1, len(order) // streams)
+    while len(order):
+        size = next(size for size in SIZES if size <= min(len(order), share))
+        yield order[-size:]
+        order = order[:-size]
+
+
+def padded(encodings: Sequence[Encoding], width: int) -> dict[str, NDArray[np.int64]]:
+    """The model's inputs, each [texts, width]; padding is 0 in both."""
+    shape = len(encodings), width
     input_ids, attention_mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for row, encoding in enumerate(encodings):
         input_ids[row, : len(encoding.ids)] = encoding.ids

@@ -1,11 +1,15 @@
+import itertools
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from tokenizers import Encoding
 
-from bentos.sentiment.engine import SUB_BATCH, Engine
+from bentos.sentiment.engine import SIZES, WIDTHS, Engine, padded, sub_batches
 from tests.bentos.model import MAX_TOKENS, REVIEWS
 
 
@@ -16,7 +20,7 @@ def engine(serving: list[Path]) -> Engine:
 
 def test_batching_does_not_change_an_answer(engine: Engine) -> None:
     alone = np.concatenate([engine.probabilities([text]) for text in REVIEWS])
-    assert len(REVIEWS) > SUB_BATCH
+    assert len(REVIEWS) > SIZES[0]
     np.testing.assert_allclose(engine.probabilities(REVIEWS), alone, atol=1e-5)
     assert np.ptp(alone[:, 0]) > 0.1, "the texts must differ, or order would not show"
 
@@ -59,3 +63,27 @@ def test_labels_and_length_come_from_the_artifact(serving: list[Path], tmp_path:
     assert engine.labels == ["no", "yes"]
     cut, same = engine.probabilities([". . ! ! !", ". ."])
     np.testing.assert_allclose(cut, same, atol=1e-5)
+
+
+@pytest.mark.parametrize("streams", [1, 2, 8])
+@pytest.mark.parametrize("texts", [0, 1, 2, 7, 8, 13, 64])
+def test_sub_batches_hold_every_text_once_and_keep_the_streams_busy(texts: int, streams: int) -> None:
+    batches = list(sub_batches(np.arange(texts), streams))
+    assert sorted(itertools.chain(*batches)) == list(range(texts))
+    assert {len(batch) for batch in batches} <= set(SIZES)
+    assert len(batches) >= min(texts, streams)
+    assert [batch[-1] for batch in batches] == sorted((batch[-1] for batch in batches), reverse=True)
+
+
+def test_few_shapes_reach_openvino(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps memory for each, for ever: 2 GB when every length was one."""
+    shapes: set[tuple[int, int]] = set()
+
+    def spy(encodings: Sequence[Encoding], width: int) -> dict[str, NDArray[np.int64]]:
+        shapes.add((len(encodings), width))
+        return padded(encodings, width)
+
+    monkeypatch.setattr("bentos.sentiment.engine.padded", spy)
+    for words in range(1, 2 * MAX_TOKENS):
+        engine.probabilities([". " * words] * (words % 20 + 1))
+    assert shapes == {(size, width) for size in SIZES for width in WIDTHS if width <= MAX_TOKENS}
