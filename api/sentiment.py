@@ -9,11 +9,15 @@ import httpx
 from fastapi import Depends, Request
 from pydantic import TypeAdapter, ValidationError
 
+from api.batches import Batches
 from api.errors import ApiError, BadGatewayError, GatewayTimeoutError, UnavailableError
 from api.models import Analysis, SentimentError
 from api.settings import Settings
 
 log = logging.getLogger(__name__)
+
+MAX_TEXTS = 64
+"""In one request: what the Bento takes, and one batch of its engine."""
 
 ANSWER = TypeAdapter(list[Analysis | SentimentError])
 
@@ -24,30 +28,38 @@ class SentimentClient:
     def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._connect_seconds = settings.api_bento_connect_timeout_seconds
         self._total_seconds = settings.api_bento_timeout_seconds
-        connections = settings.api_bento_max_connections
         self._http = httpx.AsyncClient(
             base_url=settings.bento_url,
-            timeout=httpx.Timeout(
-                self._total_seconds, connect=self._connect_seconds, pool=self._connect_seconds
-            ),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            timeout=httpx.Timeout(self._total_seconds, connect=self._connect_seconds),
             # A proxy of the environment is for the outside world, and the Bento is a neighbour.
             trust_env=False,
             transport=transport,
         )
+        # Half of the time is left for what the guess is wrong by.
+        self._batches = Batches(
+            self._post, settings.api_bento_max_requests, MAX_TEXTS, most_seconds=self._total_seconds / 2
+        )
 
     async def aclose(self) -> None:
+        await self._batches.aclose()
         await self._http.aclose()
 
     async def classify(self, texts: Sequence[str]) -> list[Analysis | SentimentError]:
-        """One result for each text, in order.
+        """One result for each text, in order; the texts may travel with those of other callers.
 
         Raises UnavailableError (down, busy), GatewayTimeoutError (too slow), BadGatewayError (nonsense).
         """
         try:
             # httpx limits each read; the whole answer may dribble in for longer than that.
             async with asyncio.timeout(self._total_seconds):
-                response = await self._http.post("/classify", json={"texts": list(texts)})
+                return await self._batches.ask(texts)
+        except TimeoutError as error:
+            raise self._too_slow() from error
+
+    async def _post(self, texts: list[str]) -> list[Analysis | SentimentError]:
+        try:
+            async with asyncio.timeout(self._total_seconds):
+                response = await self._http.post("/classify", json={"texts": texts})
         except (httpx.ReadTimeout, httpx.WriteTimeout, TimeoutError) as error:
             raise self._too_slow() from error
         except httpx.TransportError as error:

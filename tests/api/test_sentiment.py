@@ -23,7 +23,7 @@ def settings(**changed: Any) -> Settings:
 
 @asynccontextmanager
 async def connected(
-    handler: Callable[[httpx.Request], httpx.Response] | None = None, **changed: Any
+    handler: Callable[[httpx.Request], Any] | None = None, **changed: Any
 ) -> AsyncIterator[SentimentClient]:
     transport = None if handler is None else httpx.MockTransport(handler)
     client = SentimentClient(settings(**changed), transport)
@@ -179,26 +179,24 @@ async def test_an_answer_that_dribbles_in_is_a_timeout() -> None:
             await client.classify(["x"])
 
 
-async def test_a_full_pool_is_unavailable_and_recovers() -> None:
-    async def slow(writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.5)
-        body = json.dumps([GOOD]).encode()
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
+async def test_who_comes_while_a_request_is_under_way_shares_the_next() -> None:
+    sent: list[list[str]] = []
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        texts = json.loads(request.content)["texts"]
+        sent.append(texts)
+        await asyncio.sleep(0.1)
+        return httpx.Response(
+            200, json=[BAD if text == "?" else {**GOOD, "model_version": text} for text in texts]
         )
 
-    async with (
-        server(slow) as url,
-        connected(
-            bento_url=url, api_bento_max_connections=1, api_bento_connect_timeout_seconds=0.1
-        ) as client,
-    ):
-        first, second = await asyncio.gather(
-            client.classify(["x"]), client.classify(["x"]), return_exceptions=True
-        )
-        assert isinstance(first, list)
-        assert isinstance(second, UnavailableError)
-        assert len(await client.classify(["x"])) == 1
+    async with connected(handler, api_bento_max_requests=1) as client:
+        first = asyncio.create_task(client.classify(["1"]))
+        await asyncio.sleep(0.05)
+        answers = await asyncio.gather(first, *(client.classify([text]) for text in ("2", "?", "4")))
+    assert sent == [["1"], ["2", "?", "4"]]
+    versions = [getattr(answer, "model_version", None) for (answer,) in answers]
+    assert versions == ["1", "2", None, "4"], "an error for one text is no error for its neighbours"
 
 
 @pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False), (404, False)])

@@ -1,0 +1,119 @@
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from api.batches import Batches
+from api.errors import UnavailableError
+
+
+class Model:
+    """Answers a text with its capitals, when it is told to."""
+
+    def __init__(self) -> None:
+        self.sent: list[list[str]] = []
+        self.go = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def __call__(self, texts: list[str]) -> list[str]:
+        self.sent.append(texts)
+        await self.go.wait()
+        if self.error:
+            raise self.error
+        return [text.upper() for text in texts]
+
+
+def batches(model: Model, requests: int = 1, most_texts: int = 4, most_seconds: float = 10.0) -> Batches[str]:
+    return Batches(model, requests, most_texts, most_seconds)
+
+
+async def ask(asked: Batches[str], *callers: Sequence[str]) -> list[asyncio.Task[list[str]]]:
+    """One task a caller, all of them waiting."""
+    tasks = [asyncio.create_task(asked.ask(texts)) for texts in callers]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def test_a_lone_caller_waits_for_nobody_and_the_next_ones_travel_together() -> None:
+    model = Model()
+    asked = batches(model)
+    first = await ask(asked, ["a"])
+    rest = await ask(asked, ["b", "c"], ["d"], ["e", "f"], ["g"])
+    assert model.sent == [["a"]]
+    model.go.set()
+    answers = [await task for task in first + rest]
+    assert answers == [["A"], ["B", "C"], ["D"], ["E", "F"], ["G"]]
+    assert model.sent == [["a"], ["b", "c", "d"], ["e", "f", "g"]]
+
+
+async def test_no_more_requests_than_allowed_are_under_way() -> None:
+    model = Model()
+    asked = batches(model, requests=2)
+    tasks = [*(await ask(asked, ["a"])), *(await ask(asked, ["b"])), *(await ask(asked, ["c"]))]
+    assert model.sent == [["a"], ["b"]]
+    model.go.set()
+    assert [await task for task in tasks] == [["A"], ["B"], ["C"]]
+
+
+async def test_more_texts_than_fit_are_sent_alone() -> None:
+    model = Model()
+    model.go.set()
+    (task,) = await ask(batches(model, most_texts=2), ["a", "b", "c"])
+    assert await task == ["A", "B", "C"]
+    assert model.sent == [["a", "b", "c"]]
+
+
+async def test_an_error_goes_to_those_whose_texts_were_sent() -> None:
+    model = Model()
+    asked = batches(model)
+    tasks = [*(await ask(asked, ["a"])), *(await ask(asked, ["b"], ["c"]))]
+    model.error = ValueError("no")
+    model.go.set()
+    assert [type(answer) for answer in await asyncio.gather(*tasks, return_exceptions=True)] == [
+        ValueError
+    ] * 3
+    model.error = None
+    assert await asked.ask(["d"]) == ["D"]
+
+
+async def test_whose_caller_is_gone_is_not_sent() -> None:
+    model = Model()
+    asked = batches(model)
+    (first, gone, last) = [
+        *(await ask(asked, ["a"])),
+        *(await ask(asked, ["b"])),
+        *(await ask(asked, ["c"])),
+    ]
+    gone.cancel()
+    model.go.set()
+    assert [await first, await last] == [["A"], ["C"]]
+    assert model.sent == [["a"], ["c"]]
+
+
+async def test_who_would_wait_too_long_is_told_when_to_come_again() -> None:
+    model = Model()
+    asked = batches(model, most_seconds=0.2)
+    (slow,) = await ask(asked, ["a"])
+    await asyncio.sleep(0.25)
+    model.go.set()
+    await slow
+    model.go.clear()
+    tasks = await ask(asked, *(["b"] for _ in range(8)))
+    with pytest.raises(UnavailableError) as raised:
+        await asked.ask(["c"])
+    assert raised.value.retry_after is not None
+    assert 2 <= raised.value.retry_after <= 8  # eight texts at a quarter of a second each
+    model.go.set()
+    assert [await task for task in tasks] == [["B"]] * 8
+    assert await asked.ask(["d"]) == ["D"]
+
+
+async def test_closing_leaves_nobody_waiting() -> None:
+    model = Model()
+    asked = batches(model)
+    tasks = [*(await ask(asked, ["a"])), *(await ask(asked, ["b"]))]
+    await asked.aclose()
+    async with asyncio.timeout(1):
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError] * 2
