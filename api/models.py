@@ -53,7 +53,7 @@ class Sentiment(SQLModel):
 class Analysis(Sentiment):
     """The same, of a text that is not kept."""
 
-    truncated: bool = Field(default=False, description="Whether the model read only the beginning.")
+    truncated: bool = Field(default=False, description="Whether the model left out a part of the text.")
 
 
 class ReviewBase(SQLModel):

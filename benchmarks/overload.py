@@ -149,7 +149,9 @@ class MlflowServer:
         serving = self.scratch / "serving"
         shutil.copytree(export, serving, dirs_exist_ok=True)
         settings = json.loads((serving / "serving.json").read_text(encoding="utf-8"))
-        (serving / "serving.json").write_text(json.dumps({**settings, "max_tokens": max_tokens}))
+        (serving / "serving.json").write_text(
+            json.dumps({**settings, "max_tokens": max_tokens, "windows": 1})
+        )
         model = self.client.create_logged_model("0", name="sentiment")
         self.client.log_model_artifacts(model.model_id, str(serving), "serving")
         self.client.finalize_logged_model(model.model_id, "READY")

@@ -21,7 +21,7 @@ from transformers import AutoTokenizer, DistilBertForSequenceClassification
 from pipelines.assets import sha256
 from pipelines.errors import run_stage
 from pipelines.params import Params, load_params
-from pipelines.serving import encode, inputs
+from pipelines.serving import inputs, windows
 from pipelines.tracking import connect, resume
 
 TRAINED = Path("results/train")
@@ -58,7 +58,7 @@ def convert(model: DistilBertForSequenceClassification) -> openvino.Model:
 
 def quantize(reference: Path, texts: Sequence[str]) -> openvino.Model:
     """The IR in `reference` with int8 weights and activations, their ranges measured on `texts`."""
-    samples = [inputs([encoding]) for encoding in encode(reference, texts)]
+    samples = [inputs([window]) for own in windows(reference, texts) for window in own]
     return nncf.quantize(
         openvino.Core().read_model(reference / "model.xml"),
         nncf.Dataset(samples),
@@ -79,7 +79,11 @@ def export(model: DistilBertForSequenceClassification, params: Params) -> None:
     """Write the reference, fp32, and the served form as params.yaml wants it."""
     tokenizer_json = (TRAINED / "model" / "tokenizer.json").read_text()
     labels = list((model.config.id2label or {}).values())
-    serving: dict[str, object] = {"labels": labels, "max_tokens": params.train.max_tokens}
+    serving: dict[str, object] = {
+        "labels": labels,
+        "max_tokens": params.train.max_tokens,
+        "windows": params.export.windows,
+    }
     served = reference = convert(model)
     write(reference, REFERENCE, tokenizer_json, serving)
     if params.export.precision == "int8":
@@ -99,7 +103,7 @@ def log_model(run_id: str, model: DistilBertForSequenceClassification, max_token
     mlflow.transformers.log_model(
         {"model": model, "tokenizer": AutoTokenizer.from_pretrained(TRAINED / "model")},
         task="text-classification",
-        # pyfunc cuts a text where the service does; without this one past 512 tokens would be an error.
+        # pyfunc reads the first window of a text; without this one past 512 tokens would be an error.
         model_config={"truncation": True, "max_length": max_tokens},
         model_id=logged.model_id,
         signature=infer_signature(["A fine film."], [{"label": "positive", "score": 0.99}]),

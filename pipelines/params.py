@@ -35,6 +35,7 @@ class TrainParams(Section):
 class ExportParams(Section):
     precision: Literal["int8", "fp32"]
     calibration_reviews: int = Field(ge=10, le=10_000)
+    windows: int = Field(ge=1, le=64)
     max_accuracy_loss: float = Field(ge=0, le=1)
 
 

@@ -19,7 +19,7 @@ def copy(export: Path, serving: Path, max_tokens: int) -> None:
     """The export with its texts cut at `max_tokens`: the default model was trained on short ones."""
     shutil.copytree(export, serving)
     settings = json.loads((serving / "serving.json").read_text(encoding="utf-8"))
-    (serving / "serving.json").write_text(json.dumps({**settings, "max_tokens": max_tokens}))
+    (serving / "serving.json").write_text(json.dumps({**settings, "max_tokens": max_tokens, "windows": 1}))
 
 
 def register(serving: Path, scratch: Path) -> None:

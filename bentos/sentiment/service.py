@@ -22,7 +22,7 @@ class Classified(BaseModel):
     label: str
     score: float = Field(ge=0, le=1)
     model_version: str
-    truncated: bool = Field(description="Whether only the beginning of the text was read.")
+    truncated: bool = Field(description="Whether a part of the text was left out.")
 
 
 class Refused(BaseModel):

@@ -14,6 +14,7 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification
 from pipelines.export import convert
 
 MAX_TOKENS = 64
+WINDOWS = 2
 LICENSE = Path(__file__).resolve().parents[2] / "LICENSE"
 REVIEWS = [
     "A warm, funny and beautifully acted film that stays with you for days.",
@@ -49,7 +50,7 @@ def build_model(folder: Path, seed: int) -> Path:
     with warnings.catch_warnings(action="ignore"):  # tracing warns of branches that depend on the shape
         converted = convert(DistilBertForSequenceClassification(config))
     ov.save_model(converted, folder / "model.xml", compress_to_fp16=False)
-    serving = {"labels": ["negative", "positive"], "max_tokens": MAX_TOKENS}
+    serving = {"labels": ["negative", "positive"], "max_tokens": MAX_TOKENS, "windows": WINDOWS}
     (folder / "serving.json").write_text(json.dumps(serving))
     return folder
 

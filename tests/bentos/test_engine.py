@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tokenizers import Encoding
 
-from bentos.sentiment.engine import SIZES, WIDTHS, Engine, padded, sub_batches
-from tests.bentos.model import MAX_TOKENS, REVIEWS
+from bentos.sentiment.engine import SIZES, WIDTHS, Engine, padded, sub_batches, windows
+from tests.bentos.model import MAX_TOKENS, REVIEWS, WINDOWS
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +41,38 @@ def test_no_texts_no_answers(engine: Engine) -> None:
     assert engine.probabilities([]).shape == (0, 2)
 
 
-def test_a_text_is_read_up_to_max_tokens(engine: Engine) -> None:
-    head = ". " * (MAX_TOKENS - 2)  # one token each; [CLS] and [SEP] take two
-    cut, same, other = engine.probabilities([head + "bad " * 500, head, head[:-2] + "!"])
-    np.testing.assert_allclose(cut, same, atol=1e-5)
-    assert abs(cut[0] - other[0]) > 1e-5, "the last token that fits must count"
+def test_a_long_text_is_read_in_windows_and_without_its_middle(engine: Engine) -> None:
+    room = MAX_TOKENS - 2  # one token a word here; [CLS] and [SEP] take two
+    head, middle, tail = ". " * room, "bad " * 3 * room, "! " * room
+    assert WINDOWS == 2
+    texts = [head + tail, head + middle + tail, head, tail]
+    assert [verdict.truncated for verdict in engine.classify(texts)] == [False, True, False, False]
+    both, more, first, last = engine.probabilities(texts)
+    np.testing.assert_allclose(more, both, atol=1e-5)
+    np.testing.assert_allclose(both, (first + last) / 2, atol=1e-5)
+    assert abs(first - last).max() > 1e-3, "else a mean of the windows would not show"
+
+
+def test_long_and_short_texts_keep_their_order(engine: Engine) -> None:
+    texts = ["good " * 300, "Dull.", "bad " * 100, "Wonderful!", ". ! " * 60]
+    alone = np.concatenate([engine.probabilities([text]) for text in texts])
+    np.testing.assert_allclose(engine.probabilities(texts), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "read"),
+    [
+        ("", 2, [""]),
+        ("abc", 2, ["abc"]),
+        ("abcd", 2, ["ab", "cd"]),
+        ("abcdefg", 3, ["ab", "cd", "efg"]),
+        ("abcdefghi", 2, ["abc", "ghi"]),
+        ("abcdefghi", 1, ["abi"]),
+    ],
+)
+def test_windows_are_few_and_alike(text: str, most: int, read: list[str]) -> None:
+    ids = [1, *text.encode(), 2]
+    assert windows(ids, 5, most) == [[1, *window.encode(), 2] for window in read]
 
 
 def test_any_character_is_a_text(engine: Engine) -> None:
@@ -58,10 +84,12 @@ def test_labels_and_length_come_from_the_artifact(serving: list[Path], tmp_path:
     for file in serving[0].iterdir():
         (tmp_path / file.name).symlink_to(file)
     (tmp_path / "serving.json").unlink()
-    (tmp_path / "serving.json").write_text(json.dumps({"labels": ["no", "yes"], "max_tokens": 4}))
+    (tmp_path / "serving.json").write_text(
+        json.dumps({"labels": ["no", "yes"], "max_tokens": 4, "windows": 1})
+    )
     engine = Engine(tmp_path)
     assert engine.labels == ["no", "yes"]
-    cut, same = engine.probabilities([". . ! ! !", ". ."])
+    cut, same = engine.probabilities([". ? ? ? !", ". !"])
     np.testing.assert_allclose(cut, same, atol=1e-5)
 
 
@@ -79,9 +107,9 @@ def test_few_shapes_reach_openvino(engine: Engine, monkeypatch: pytest.MonkeyPat
     """It keeps memory for each, for ever: 2 GB when every length was one."""
     shapes: set[tuple[int, int]] = set()
 
-    def spy(encodings: Sequence[Encoding], width: int) -> dict[str, NDArray[np.int64]]:
-        shapes.add((len(encodings), width))
-        return padded(encodings, width)
+    def spy(windows: Sequence[list[int]], width: int) -> dict[str, NDArray[np.int64]]:
+        shapes.add((len(windows), width))
+        return padded(windows, width)
 
     monkeypatch.setattr("bentos.sentiment.engine.padded", spy)
     for words in range(1, 2 * MAX_TOKENS):

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from bentos.sentiment.engine import Engine
 from tests.bentos.conftest import Registry, Server, serve
-from tests.bentos.model import MAX_TOKENS, REVIEWS
+from tests.bentos.model import MAX_TOKENS, REVIEWS, WINDOWS
 
 Answer = dict[str, Any]
 
@@ -32,7 +32,7 @@ def expected(serving: list[Path]) -> dict[str, Answer]:
             "label": engine.labels[row.argmax()],
             "score": pytest.approx(float(row.max()), abs=1e-5),
             "model_version": "2",
-            "truncated": len(tokenizer.encode(text).ids) > MAX_TOKENS,
+            "truncated": len(tokenizer.encode(text).ids) > WINDOWS * MAX_TOKENS,
         }
         for text, row in zip(TEXTS + REVIEWS, probabilities, strict=True)
     }

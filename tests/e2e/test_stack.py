@@ -52,6 +52,7 @@ def test_the_served_answers_are_those_that_were_evaluated(trained: Project, clie
     )
     assert {answer["model_version"] for answer in answers} == {"1"}
     one = client.post("/api/analyze", json={"text": texts[0]}).json()
+    # A processor may compute one row with another int8 kernel than eight; where it has VNNI, this is 0.
     assert one["score"] == pytest.approx(answers[0]["score"], abs=0.03)
 
 
