@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
-import api.models  # noqa: F401 - registers the tables
+import api.models  # registers its tables
+import api.movies  # noqa: F401 - as well
 from api import settings
 
 if context.config.config_file_name is not None:
@@ -17,7 +18,9 @@ if context.config.config_file_name is not None:
 
 
 def migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=SQLModel.metadata)
+    context.configure(
+        connection=connection, target_metadata=SQLModel.metadata, transaction_per_migration=True
+    )
     with context.begin_transaction():
         context.run_migrations()
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from api import errors, settings
 from api.database import create_engine, create_sessions
-from api.routes import analyze, docs, health, reviews
+from api.routes import analyze, docs, health, movies, reviews
 from api.sentiment import SentimentClient
 
 
@@ -57,7 +57,7 @@ def create_app(
     app.state.sessions = create_sessions(app.state.engine)
     app.state.bento = SentimentClient(config, bento_transport)
     errors.install(app)
-    for router in (reviews.router, analyze.router, health.router, docs.router):
+    for router in (reviews.router, movies.router, analyze.router, health.router, docs.router):
         app.include_router(router)
     app.mount(docs.ASSETS, docs.assets)
     return app

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Strict, StringConstraints
 from pydantic_core import PydanticCustomError
-from sqlalchemy import CheckConstraint, Index, String, Text, text
+from sqlalchemy import CheckConstraint, Index, String, Text, func, text
 from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
 
@@ -82,7 +82,7 @@ def _now() -> datetime:
 
 
 class Review(ReviewBase, table=True):
-    """A row. `revision` counts the edits: it is the ETag, and tells whether a sentiment is of this text."""
+    """A row. `revision` counts the edits; `analyze_after` and `analyze_attempts` belong to api.queue."""
 
     __table_args__ = (
         CheckConstraint("movie_id ~ '^[A-Za-z0-9_-]{1,64}$'", name="review_movie_id"),
@@ -98,6 +98,7 @@ class Review(ReviewBase, table=True):
         # They serve the two listings in order: all of a movie, and those of one label.
         Index("review_newest", "movie_id", *NEWEST_FIRST),
         Index("review_newest_by_label", "movie_id", "sentiment_label", *NEWEST_FIRST),
+        Index("review_due", "analyze_after", postgresql_where=text("analyze_after IS NOT NULL")),
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
@@ -106,13 +107,17 @@ class Review(ReviewBase, table=True):
     sentiment_label: str | None = Field(default=None, sa_type=String(8))
     sentiment_score: float | None = None
     sentiment_model_version: str | None = Field(default=None, sa_type=String(64))
+    analyze_after: datetime | None = Field(default=None, sa_column_kwargs={"server_default": func.now()})
+    analyze_attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     created_at: datetime
     updated_at: datetime
 
     @classmethod
     def written(cls, new: ReviewCreate) -> Self:
         now = _now()
-        return cls.model_validate(new, update={"created_at": now, "updated_at": now})
+        review = cls.model_validate(new, update={"created_at": now, "updated_at": now})
+        review.is_due()
+        return review
 
     @property
     def sentiment(self) -> Sentiment | None:
@@ -128,12 +133,24 @@ class Review(ReviewBase, table=True):
 
     @property
     def etag(self) -> str:
-        return f'"{self.revision}"'
+        """Changes with whatever a client sees: with an edit, and when a sentiment comes."""
+        version = self.sentiment_model_version
+        return f'"{self.revision}"' if version is None else f'"{self.revision}-{version}"'
+
+    def is_edition(self, etag: str) -> bool:
+        """Whether the text is still the one that had this ETag; a sentiment may have come since."""
+        return etag == f'"{self.revision}"' or etag.startswith(f'"{self.revision}-')
+
+    def is_due(self) -> None:
+        """Have the text analysed, by the database's clock: the worker goes by that."""
+        self.analyze_after = func.now()  # type: ignore[assignment]  # an expression, until it is written
+        self.analyze_attempts = 0
 
     def replace(self, update: ReviewUpdate) -> None:
         """Take over `update`; a sentiment spoke of the old text, so a new text has none."""
         if update.text != self.text:
             self.sentiment_label = self.sentiment_score = self.sentiment_model_version = None
+            self.is_due()
         self.sqlmodel_update(update)
         self.revision += 1
         self.updated_at = _now()

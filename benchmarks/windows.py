@@ -19,7 +19,8 @@ from pathlib import Path
 from tokenizers import Encoding, Tokenizer
 
 from benchmarks.serving.texts import LABELLED
-from bentos.sentiment.engine import SPECIAL, Engine
+from bentos.sentiment.engine import Engine
+from bentos.sentiment.windows import SPECIAL
 
 BATCH = 64
 

@@ -128,6 +128,7 @@ def main() -> None:
     connect()
     with resume(run_id):
         mlflow.set_tag("weights_sha256", sha256(SERVED / "model.bin"))
+        mlflow.set_tag("trained_sha256", sha256(TRAINED / "model" / "model.safetensors"))
         log_model(run_id, model, params.train.max_tokens)
 
 

@@ -25,6 +25,7 @@ LINEAGE = (
     "params_sha256",
     "dvc_experiment",
     "weights_sha256",
+    "trained_sha256",
 )
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import tuple_
 from sqlmodel import col, select
 
 from api import errors
-from api.cursor import Cursor
+from api.cursor import ReviewCursor
 from api.database import SessionDep
 from api.models import Label, MovieId, Review, ReviewCreate, ReviewPublic, ReviewsPublic, ReviewUpdate
 
@@ -30,10 +30,10 @@ IfMatch = Annotated[
 
 
 def _require_match(review: Review, if_match: str | None) -> None:
-    """RFC 9110, 13.1.1: any of the listed tags, or `*`."""
+    """RFC 9110, 13.1.1: any of the listed tags, or `*`. A sentiment that came meanwhile is not an edit."""
     if if_match is None or if_match.strip() == "*":
         return
-    if review.etag not in (tag.strip() for tag in if_match.split(",")):
+    if not any(review.is_edition(tag.strip()) for tag in if_match.split(",")):
         raise errors.PreconditionFailedError(
             f"The review has changed: its ETag is {review.etag}. Read it again."
         )
@@ -66,13 +66,15 @@ async def list_reviews(
     if sentiment is not None:
         query = query.where(Review.sentiment_label == sentiment)
     if cursor is not None:
-        last = Cursor.decode(cursor, listing)
+        last = ReviewCursor.decode(cursor, listing)
         query = query.where(tuple_(col(Review.created_at), col(Review.id)) < (last.created_at, last.id))
     query = query.order_by(col(Review.created_at).desc(), col(Review.id).desc())
     # One row too many tells whether there is a next page.
     rows = (await session.exec(query.limit(limit + 1))).all()
     page = [ReviewPublic.model_validate(review) for review in rows[:limit]]
-    next_cursor = Cursor(page[-1].created_at, page[-1].id).encode(listing) if len(rows) > limit else None
+    next_cursor = (
+        ReviewCursor(page[-1].created_at, page[-1].id).encode(listing) if len(rows) > limit else None
+    )
     return ReviewsPublic(items=page, next_cursor=next_cursor)
 
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bentos.sentiment import registry, store
+from bentos.sentiment import cuda, registry, store
 from bentos.sentiment.alias import Alias, is_server
 from bentos.sentiment.registry import NoChampionError, RegistryError
 from bentos.sentiment.settings import Settings
@@ -80,12 +80,18 @@ def _download(version: "ModelVersion", expected: str, settings: Settings) -> Loc
             raise RegistryError(
                 f"version {version.version} has no serving/{missing[0]}: register it again with `make repro`"
             )
-        if (actual := store.sha256(folder / "model.bin")) != expected:
-            raise RegistryError(
-                f"version {version.version} is refused: the sha256 of its weights is {actual[:12]}, and"
-                f" {expected[:12]} was registered: see `python -m bentos.sentiment.promote -h`"
-            )
+        _check(version, folder / "model.bin", expected)
+        if (trained := folder / "model").is_dir():
+            _check(version, trained / cuda.WEIGHTS, version.tags.get("trained_sha256", ""))
         return store.keep(folder, str(version.version), settings.tracking_uri)
+
+
+def _check(version: "ModelVersion", weights: Path, expected: str) -> None:
+    if (actual := store.sha256(weights)) != expected:
+        raise RegistryError(
+            f"version {version.version} is refused: the sha256 of its {weights.name} is {actual[:12]}, and"
+            f" {expected[:12]} was registered: see `python -m bentos.sentiment.promote -h`"
+        )
 
 
 def main() -> int:

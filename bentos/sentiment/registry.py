@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from bentoml.exceptions import BentoMLException
 
+from bentos.sentiment import cuda
 from bentos.sentiment.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,15 +61,19 @@ def champion(settings: Settings) -> "ModelVersion":
 
 
 def download(version: "ModelVersion", settings: Settings, destination: Path) -> Path:
-    """The folder `serving/` of a version, copied under `destination`. Raises RegistryError."""
+    """The folder `serving/` of a version, under `destination`; with a GPU also `model/`, inside it.
+
+    Raises RegistryError.
+    """
     import mlflow
 
+    served = destination / "serving"
+    wanted = {"serving": destination, "model": served} if cuda.is_present() else {"serving": destination}
     try:
-        return Path(
-            mlflow.artifacts.download_artifacts(
-                artifact_uri=f"models:/{MODEL}/{version.version}/serving", dst_path=str(destination)
-            )
-        )
+        for name, parent in wanted.items():
+            uri = f"models:/{MODEL}/{version.version}/{name}"
+            mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(parent))
+        return served
     except Exception as error:
         raise RegistryError(
             f"version {version.version} of '{MODEL}' cannot be downloaded ({reason(settings, error)}):"

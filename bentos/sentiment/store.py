@@ -20,6 +20,7 @@ import bentoml
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml.exceptions import BentoMLException
 
+from bentos.sentiment import cuda
 from bentos.sentiment.registry import MODEL, public
 
 FILES = ("model.xml", "model.bin", "tokenizer.json", "serving.json")
@@ -45,11 +46,13 @@ def locked() -> Iterator[None]:
 
 def keep(folder: Path, version: str, tracking_uri: str) -> LocalModel:
     """Copy a checked serving folder into the store."""
-    hashes = {name: sha256(folder / name) for name in FILES}
+    trained = [f"model/{name}" for name in cuda.FILES if (folder / "model" / name).is_file()]
+    hashes = {name: sha256(folder / name) for name in (*FILES, *trained)}
     metadata = {"version": version, "registry": public(tracking_uri), "sha256": hashes}
     name = tag(version, hashes["model.bin"])
     with bentoml.models.create(name, metadata=metadata) as model:
-        for file in FILES:
+        for file in hashes:
+            Path(model.path_of(file)).parent.mkdir(exist_ok=True)
             shutil.copyfile(folder / file, model.path_of(file))
     return LocalModel(name, version, _folder() / name.partition(":")[2])
 
@@ -62,7 +65,8 @@ def find(name: str) -> LocalModel | None:
     try:
         model = bentoml.models.get(name)
         metadata: dict[str, Any] = model.info.metadata
-        if all(sha256(Path(model.path_of(file))) == metadata["sha256"][file] for file in FILES):
+        hashes: dict[str, str] = metadata["sha256"]
+        if all(sha256(Path(model.path_of(file))) == hashes[file] for file in {*FILES, *hashes}):
             return LocalModel(name, metadata["version"], Path(model.path))
     except (BentoMLException, OSError, KeyError):
         pass

@@ -18,7 +18,7 @@ class Service:
     """A process and how to tell that it serves. Times in seconds."""
 
     name: str
-    port: int
+    port: int | None  # None listens on none
     command: tuple[str, ...]
     url: str  # what a person opens
     healthy: Callable[[], bool]
@@ -37,7 +37,7 @@ class Service:
 
 def services(settings: Settings) -> dict[str, Service]:
     """Every service by name, in starting order; no PostgreSQL when DATABASE_URL names another one."""
-    all_of_them = [mlflow(settings), bento(settings), api(settings)]
+    all_of_them = [mlflow(settings), bento(settings), api(settings), worker(settings)]
     if settings.embedded_database:
         all_of_them.insert(0, database(settings))
     return {service.name: service for service in all_of_them}
@@ -109,6 +109,19 @@ def api(settings: Settings) -> Service:
         ),
         url=f"{settings.api_url}/docs",
         healthy=lambda: answers(f"{settings.api_url}/readyz"),
+        ready_within=60,
+        settles=3,
+        environment={"BENTO_URL": settings.bento_url, "DATABASE_URL": settings.api_database_url},
+    )
+
+
+def worker(settings: Settings) -> Service:
+    return Service(
+        name="worker",
+        port=None,
+        command=python("api.worker"),
+        url="finds the sentiment of new reviews",
+        healthy=lambda: True,  # that it goes on running is all that can be asked of it
         ready_within=60,
         settles=3,
         environment={"BENTO_URL": settings.bento_url, "DATABASE_URL": settings.api_database_url},

@@ -58,7 +58,7 @@ def refuse_taken_ports(settings: Settings, wanted: Iterable[Service]) -> None:
     """Raise StackError when somebody else holds a port, naming them and the variable."""
     ids = {process.pid for process in ours(settings.var_dir)}
     for service in wanted:
-        if port_is_free(service.port):
+        if service.port is None or port_is_free(service.port):
             continue
         holders = listeners(service.port)
         if ids.intersection(process.pid for process in holders):
@@ -78,10 +78,12 @@ def start_and_wait(supervisor: Supervisor, wanted: Sequence[Service]) -> None:
         programs = supervisor.programs()
         for service in list(waiting):
             seconds = time.monotonic() - began
-            if programs[service.name].state in ("STARTING", "RUNNING") and service.healthy():
+            state = programs[service.name].state
+            starting = ("STARTING", "RUNNING") if service.port else ("RUNNING",)
+            if state in starting and service.healthy():
                 print(f"{service.name:<10} ready  {seconds:5.1f} s  {service.url}", flush=True)
                 waiting.remove(service)
-            elif programs[service.name].state not in ("STARTING", "RUNNING"):
+            elif state not in ("STARTING", "RUNNING"):
                 supervisor.stop(service.name)  # do not go on failing in the background
                 raise failure(supervisor, service, f"ended after {seconds:.0f} s")
             elif seconds > service.ready_within:

@@ -41,6 +41,8 @@ OPERATIONS = {
     ("get", "/api/reviews/{movie_id}/{review_id}"): ("read_review", {"200", "404", "503"}),
     ("put", "/api/reviews/{review_id}"): ("replace_review", {"200", "404", "412", "422", "503"}),
     ("delete", "/api/reviews/{review_id}"): ("delete_review", {"204", "404", "412", "503"}),
+    ("get", "/api/movies"): ("list_movies", {"200", "422", "503"}),
+    ("get", "/api/movies/{movie_id}"): ("read_movie", {"200", "404", "503"}),
     ("post", "/api/analyze"): ("analyze", {"200", "422", "502", "503", "504"}),
     ("post", "/api/analyze/batch"): ("analyze_batch", {"200", "422", "502", "503", "504"}),
     ("get", "/livez"): ("livez", {"200"}),

@@ -26,6 +26,27 @@ async def test_up_down_up_and_no_drift(new_database: NewDatabase) -> None:
     assert "review_newest" in drifted.stdout + drifted.stderr
 
 
+async def test_reviews_from_before_are_due_and_counted(new_database: NewDatabase) -> None:
+    """What the first version of the service wrote, brought to today's schema; and back, with nothing lost."""
+    url = await new_database()
+    assert alembic(url, "upgrade", "0001").returncode == 0
+    connection = await asyncpg.connect(plain(url))
+    try:
+        for rating in ("9", "4", "NULL"):
+            await connection.execute(INSERT.format(columns="rating", values=rating))
+        done = alembic(url, "upgrade", "head")
+        assert done.returncode == 0, done.stderr
+        assert await connection.fetchval("SELECT count(*) FROM review WHERE analyze_after <= now()") == 3
+        for table in ("movie", "movie_month"):
+            (row,) = await connection.fetch(f"SELECT reviews, ratings, rating_sum FROM {table}")  # noqa: S608
+            assert tuple(row) == (3, 2, 13)
+        done = alembic(url, "downgrade", "0001")
+        assert done.returncode == 0, done.stderr
+        assert await connection.fetchval("SELECT count(*) FROM review") == 3
+    finally:
+        await connection.close()
+
+
 async def test_down_leaves_nothing(new_database: NewDatabase) -> None:
     url = await new_database()
     for words in (["upgrade", "head"], ["downgrade", "base"]):

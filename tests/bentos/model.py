@@ -38,21 +38,33 @@ def build_model(folder: Path, seed: int) -> Path:
     folder.mkdir(parents=True)
     tokenizer = build_tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
+    with warnings.catch_warnings(action="ignore"):  # tracing warns of branches that depend on the shape
+        converted = convert(build_classifier(tokenizer.get_vocab_size(), seed))
+    ov.save_model(converted, folder / "model.xml", compress_to_fp16=False)
+    serving = {"labels": ["negative", "positive"], "max_tokens": MAX_TOKENS, "windows": WINDOWS}
+    (folder / "serving.json").write_text(json.dumps(serving))
+    return folder
+
+
+def build_trained(serving: Path, seed: int) -> Path:
+    """Write model/ beside serving/: the same weights as transformers saves them."""
+    vocabulary = Tokenizer.from_file(str(serving / "tokenizer.json")).get_vocab_size()
+    trained = serving.parent / "model"
+    build_classifier(vocabulary, seed).save_pretrained(trained)
+    return trained
+
+
+def build_classifier(vocabulary: int, seed: int) -> DistilBertForSequenceClassification:
     torch.manual_seed(seed)
     config = DistilBertConfig(
-        vocab_size=tokenizer.get_vocab_size(),
+        vocab_size=vocabulary,
         dim=32,
         n_heads=2,
         n_layers=2,
         hidden_dim=64,
         initializer_range=0.5,  # else every text gets a score within 0.01 of every other
     )
-    with warnings.catch_warnings(action="ignore"):  # tracing warns of branches that depend on the shape
-        converted = convert(DistilBertForSequenceClassification(config))
-    ov.save_model(converted, folder / "model.xml", compress_to_fp16=False)
-    serving = {"labels": ["negative", "positive"], "max_tokens": MAX_TOKENS, "windows": WINDOWS}
-    (folder / "serving.json").write_text(json.dumps(serving))
-    return folder
+    return DistilBertForSequenceClassification(config)
 
 
 def build_tokenizer() -> Tokenizer:
@@ -70,13 +82,17 @@ def build_tokenizer() -> Tokenizer:
 
 
 def register(client: MlflowClient, serving: Path, accuracy: str | None = "0.8") -> str:
-    """Register the folder as the pipeline does: a LoggedModel with serving/ inside. Returns the version."""
+    """Register the folder, and model/ beside it, as the pipeline does. Returns the version."""
     experiment = client.get_experiment_by_name("sentiment")
     assert experiment is not None
     model = client.create_logged_model(experiment.experiment_id, name="sentiment")
     client.log_model_artifacts(model.model_id, str(serving), "serving")
-    client.finalize_logged_model(model.model_id, "READY")
     tags = {"weights_sha256": hashlib.sha256((serving / "model.bin").read_bytes()).hexdigest()}
+    if (trained := serving.parent / "model").is_dir():
+        client.log_model_artifacts(model.model_id, str(trained), "model")
+        weights = (trained / "model.safetensors").read_bytes()
+        tags["trained_sha256"] = hashlib.sha256(weights).hexdigest()
+    client.finalize_logged_model(model.model_id, "READY")
     if accuracy is not None:
         tags["accuracy"] = accuracy
     # A server wants the id; without one MLflow would look for it in its global store and not in the client's.

@@ -20,7 +20,8 @@ def test_a_percent_sign_in_a_path_survives(settings: Settings) -> None:
     parser = configparser.ConfigParser(inline_comment_prefixes=(";",))
     parser.read_string(configuration(settings, services(settings).values()))
     assert parser["supervisord"]["pidfile"] == f"{settings.var_dir}/run/supervisord.pid"
-    assert parser.sections()[-4:] == ["program:postgres", "program:mlflow", "program:bento", "program:api"]
+    names = ("postgres", "mlflow", "bento", "api", "worker")
+    assert parser.sections()[-5:] == [f"program:{name}" for name in names]
     assert parser["program:api"]["command"] == f"{sys.executable} -m deploy.local.launch api"
 
 
@@ -30,5 +31,5 @@ def test_no_secret_is_written_down(settings: Settings) -> None:
 
 def test_another_database_means_no_postgres(settings: Settings) -> None:
     elsewhere = settings.model_copy(update={"database_url": "postgresql+asyncpg://u@db/x"})
-    assert list(services(elsewhere)) == ["mlflow", "bento", "api"]
+    assert list(services(elsewhere)) == ["mlflow", "bento", "api", "worker"]
     assert services(elsewhere)["api"].environment["DATABASE_URL"] == "postgresql+asyncpg://u@db/x"

@@ -19,17 +19,25 @@ def test_a_review_is_created_listed_replaced_and_deleted(client: httpx.Client) -
     assert created.status_code == 201
     review = created.json()
     assert REVIEW.items() <= review.items()
-    listed = client.get("/api/reviews/tt0453418").json()
-    assert listed == {"items": [review], "next_cursor": None}
+    (listed,) = client.get("/api/reviews/tt0453418").json()["items"]
+    assert listed | {"sentiment": None} == review
     path = f"/api/reviews/{review['id']}"
     edit = {"author": "Ada", "text": "Dull at second sight.", "rating": 3}
     replaced = client.put(path, json=edit, headers={"If-Match": created.headers["ETag"]})
     assert replaced.status_code == 200
-    assert client.get(created.headers["Location"]).json() == review | edit | {
-        "updated_at": replaced.json()["updated_at"]
-    }
+    found = client.get(created.headers["Location"]).json()
+    assert found | {"sentiment": None} == review | edit | {"updated_at": replaced.json()["updated_at"]}
     assert client.delete(path).status_code == 204
     assert client.get("/api/reviews/tt0453418").json()["items"] == []
+
+
+def test_the_worker_finds_what_analyzing_says(client: httpx.Client) -> None:
+    review = client.post("/api/reviews", json=REVIEW)
+    said = client.post("/api/analyze", json={"text": REVIEW["text"]}).json()
+    wait_for(lambda: client.get(review.headers["Location"]).json()["sentiment"] is not None, seconds=20)
+    sentiment = client.get(review.headers["Location"]).json()["sentiment"]
+    assert sentiment == {name: said[name] for name in ("label", "score", "model_version")}
+    assert client.delete(f"/api/reviews/{review.json()['id']}").status_code == 204
 
 
 def test_what_is_not_there_or_not_valid_is_a_problem(client: httpx.Client) -> None:
@@ -68,9 +76,9 @@ def test_without_the_bento_analysing_is_503_and_reviews_go_on(stack: Stack, clie
     assert client.post("/api/analyze", json={"text": "Fine."}).status_code == 200
 
 
-@pytest.mark.parametrize("service", ["api", "bento", "postgres", "mlflow"])
+@pytest.mark.parametrize("service", ["api", "bento", "postgres", "mlflow", "worker"])
 def test_a_killed_service_comes_back(stack: Stack, client: httpx.Client, service: str) -> None:
-    """With the acknowledged review still there; a client of that moment may see an error, never a loss."""
+    """With the acknowledged review still there, and its sentiment found; an error meanwhile is no loss."""
     created = client.post("/api/reviews", json=REVIEW).json()
     killed = stack.pid(service)
     for process in stack.processes():
@@ -84,7 +92,10 @@ def test_a_killed_service_comes_back(stack: Stack, client: httpx.Client, service
             analysed = client.post("/api/analyze", json={"text": "Fine."})
         except httpx.TransportError:
             return False
-        return listed.status_code == analysed.status_code == 200 and listed.json()["items"] == [created]
+        if not listed.status_code == analysed.status_code == 200:
+            return False
+        (review,) = listed.json()["items"]
+        return bool(review["sentiment"]) and review | {"sentiment": None} == created
 
     wait_for(serves, seconds=90)
     assert client.delete(f"/api/reviews/{created['id']}").status_code == 204

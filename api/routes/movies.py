@@ -1,0 +1,76 @@
+"""Movies: those that have reviews, and what these come to."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import StringConstraints
+from sqlalchemy import tuple_
+from sqlmodel import col, select
+
+from api import errors
+from api.cursor import MovieCursor
+from api.database import SessionDep
+from api.models import MovieId
+from api.movies import MonthPublic, Movie, MovieMonth, MoviePublic, MoviesPublic, MovieSummary
+
+router = APIRouter(prefix="/api/movies", tags=["movies"])
+
+Sort = Literal["reviews", "positive", "rating"]
+Prefix = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_-]{0,64}$"),
+    Query(description="Only movies whose id begins so."),
+]
+
+KEYS: dict[Sort, Any] = {
+    "reviews": col(Movie.reviews),
+    "positive": col(Movie.positive_key),
+    "rating": col(Movie.rating_key),
+}
+
+
+@router.get("", responses=errors.responses(422, 503))
+async def list_movies(
+    session: SessionDep,
+    prefix: Prefix = "",
+    sort: Annotated[
+        Sort, Query(description="Most reviews, largest share positive, or best mean rating first.")
+    ] = "reviews",
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> MoviesPublic:
+    """Movies with reviews. A movie whose figures change meanwhile may move from one page to another."""
+    listing = f"movies/{sort}/{prefix}"
+    key, movie_id = KEYS[sort], col(Movie.movie_id)
+    query = select(Movie, key).where(col(Movie.reviews) > 0)
+    if prefix:
+        query = query.where(movie_id.startswith(prefix, autoescape=True))
+    if cursor is not None:
+        last = MovieCursor.decode(cursor, listing)
+        query = query.where(tuple_(key, movie_id) < (last.key, last.movie_id))
+    # One row too many tells whether there is a next page.
+    rows = (await session.exec(query.order_by(key.desc(), movie_id.desc()).limit(limit + 1))).all()
+    page = [MoviePublic.model_validate(movie) for movie, _ in rows[:limit]]
+    next_cursor = None
+    if len(rows) > limit:
+        movie, value = rows[limit - 1]
+        next_cursor = MovieCursor(float(value), movie.movie_id).encode(listing)
+    return MoviesPublic(items=page, next_cursor=next_cursor)
+
+
+@router.get("/{movie_id}", responses=errors.responses(404, 503))
+async def read_movie(movie_id: MovieId, session: SessionDep) -> MovieSummary:
+    movie = await session.get(Movie, movie_id)
+    if movie is None or movie.reviews == 0:
+        raise errors.NotFoundError(f"There is no review of {movie_id}.")
+    query = select(MovieMonth).where(MovieMonth.movie_id == movie_id, col(MovieMonth.reviews) > 0)
+    months = (await session.exec(query.order_by(col(MovieMonth.month)))).all()
+    return MovieSummary.model_validate(
+        movie,
+        update={
+            "months": [
+                MonthPublic.model_validate(month.model_dump() | {"month": f"{month.month:%Y-%m}"})
+                for month in months
+            ]
+        },
+    )

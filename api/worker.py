@@ -1,0 +1,183 @@
+"""`python -m api.worker`: finds the sentiment of new and edited reviews. As many as you like may run.
+
+With `--rescore` it makes every review due whose sentiment is not of the model that is served now, and ends.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+from collections.abc import Sequence
+from datetime import timedelta
+
+import asyncpg
+import stamina
+
+from api import queue, settings
+from api.errors import BadGatewayError, GatewayTimeoutError, UnavailableError
+from api.models import Analysis, SentimentError
+from api.queue import Due
+from api.sentiment import MAX_TEXTS, SentimentClient
+
+log = logging.getLogger(__name__)
+
+BENTO_AWAY = (UnavailableError, GatewayTimeoutError)
+DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+LONGEST_PAUSE = 5.0
+"""Seconds between two tries of a Bento or a database that is away."""
+
+LONGEST_DELAY = timedelta(hours=1)
+"""Of one review that the model cannot read."""
+
+
+class Worker:
+    """One connection, which listens and works."""
+
+    def __init__(self, config: settings.Settings, bento: SentimentClient) -> None:
+        self._config, self._bento = config, bento
+        self._connection: asyncpg.Connection | None = None
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Work until `stop` is called; what is under way then is finished."""
+        try:
+            while not self._stopping:
+                # A new series each time, so that the pauses grow with one outage and not with all of them.
+                async for attempt in stamina.retry_context(
+                    on=BENTO_AWAY + DATABASE_AWAY,
+                    attempts=None,
+                    timeout=None,
+                    wait_initial=0.2,
+                    wait_max=LONGEST_PAUSE,
+                ):
+                    with attempt:
+                        if not self._stopping:
+                            await self._step()
+        finally:
+            self._hang_up()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    async def _step(self) -> None:
+        try:
+            await self._work(await self._connected())
+        except DATABASE_AWAY:
+            self._hang_up()
+            raise
+
+    async def _work(self, connection: asyncpg.Connection) -> None:
+        """Analyse what is due, one request's worth, or wait until something is."""
+        self._wake.clear()
+        lease = timedelta(seconds=self._config.worker_lease_seconds)
+        claimed = await queue.claim(connection, MAX_TEXTS, lease)
+        if not claimed:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._config.worker_poll_seconds)
+            return
+        try:
+            results = await self._analyze(claimed)
+        except BENTO_AWAY:
+            await queue.give_back(connection, claimed)
+            raise
+        answered = list(zip(claimed, results, strict=True))
+        await queue.store(
+            connection, [(due, found) for due, found in answered if isinstance(found, Analysis)]
+        )
+        failed = [(due, found) for due, found in answered if isinstance(found, SentimentError)]
+        for due, error in failed:
+            log.warning("review %s cannot be analysed: %s", due.id, error.error)
+        if failed:
+            await queue.postpone(connection, [(due, delay(due.attempts)) for due, _ in failed])
+
+    async def _analyze(self, claimed: Sequence[Due]) -> list[Analysis | SentimentError]:
+        """One result a review; one at which the Bento fails is found and does not fail the others."""
+        try:
+            return await self._bento.classify([due.text for due in claimed])
+        except BadGatewayError as error:
+            if len(claimed) == 1:
+                return [SentimentError(error=error.detail)]
+            return [result for due in claimed for result in await self._analyze([due])]
+
+    async def _connected(self) -> asyncpg.Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._config)
+            await self._connection.add_listener(queue.CHANNEL, lambda *_: self._wake.set())
+            self._connection.add_termination_listener(lambda _: self._wake.set())
+        return self._connection
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+
+def delay(attempts: int) -> timedelta:
+    """5 seconds after the first failure, twice as long after each, and never many at the same moment."""
+    longest = min(timedelta(seconds=5) * 2 ** min(attempts, 20), LONGEST_DELAY)
+    return timedelta(seconds=longest.total_seconds() * random.uniform(0.5, 1))  # noqa: S311
+
+
+async def connect(config: settings.Settings) -> asyncpg.Connection:
+    return await asyncpg.connect(
+        config.database_url.replace(settings.DRIVER, "postgresql", 1),
+        timeout=config.api_database_connect_timeout_seconds,
+        command_timeout=config.api_database_statement_timeout_seconds,
+        server_settings={"application_name": "movie-review-worker"},
+    )
+
+
+async def work(config: settings.Settings) -> None:
+    """Work until SIGTERM or SIGINT."""
+    bento = SentimentClient(config)
+    worker = Worker(config, bento)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+    log.info("waiting for reviews")
+    try:
+        await worker.run()
+    finally:
+        await bento.aclose()
+
+
+async def rescore(config: settings.Settings) -> str:
+    """Make what another model has read due again; says how much. Raises ApiError, OSError, PostgresError."""
+    bento = SentimentClient(config)
+    try:
+        (answer,) = await bento.classify(["Fine."])
+    finally:
+        await bento.aclose()
+    if isinstance(answer, SentimentError):
+        raise UnavailableError(f"The sentiment model does not work: {answer.error}")
+    connection = await connect(config)
+    try:
+        count = await queue.rescore(connection, answer.model_version)
+    finally:
+        await connection.close()
+    return f"{count} reviews are due for version {answer.model_version}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m api.worker", description=__doc__)
+    parser.add_argument("--rescore", action="store_true", help="analyse anew what an older model has read")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    config = settings.load()
+    if not options.rescore:
+        return asyncio.run(work(config))
+    try:
+        print(asyncio.run(rescore(config)))
+    except (*BENTO_AWAY, BadGatewayError) as error:
+        raise SystemExit(f"api.worker: {error.detail} Is the Bento up at BENTO_URL?") from None
+    except DATABASE_AWAY as error:
+        raise SystemExit(f"api.worker: the database cannot be used ({error}): see DATABASE_URL") from None
+    return None
+
+
+if __name__ == "__main__":
+    main()

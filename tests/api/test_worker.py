@@ -1,0 +1,312 @@
+"""The worker against a real PostgreSQL; the Bento is played at the wire, to be slow, down and wrong."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from api import queue
+from api.main import create_app
+from api.sentiment import SentimentClient
+from api.settings import Settings
+from api.worker import LONGEST_DELAY, Worker, delay
+from tests.api import requests
+from tests.api.conftest import running
+from tests.postgres import ROOT
+
+
+class Bento:
+    """Calls a text positive when it says good; `version`, `down` and `gate` can be changed meanwhile."""
+
+    def __init__(self) -> None:
+        self.version, self.down = "1", False
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.read: list[str] = []
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        texts: list[str] = json.loads(request.content)["texts"]
+        await self.gate.wait()
+        if self.down:
+            return httpx.Response(503)
+        self.read += texts
+        if "poison" in texts:
+            return httpx.Response(500)
+        return httpx.Response(200, json=[self.answer(text) for text in texts])
+
+    def answer(self, text: str) -> dict[str, Any]:
+        if text == "unreadable":
+            return {"error": "no"}
+        label = "positive" if "good" in text.lower() else "negative"
+        return {"label": label, "score": 0.9, "model_version": self.version}
+
+
+@pytest.fixture
+def bento() -> Bento:
+    return Bento()
+
+
+@pytest.fixture
+async def api(database_url: str, sql: asyncpg.Connection) -> AsyncIterator[httpx.AsyncClient]:
+    """The API over an empty table, with no Bento: nothing that it does here needs one."""
+    await sql.execute("TRUNCATE review")
+    async with running(create_app(Settings(_env_file=None, database_url=database_url))) as client:
+        yield client
+
+
+@asynccontextmanager
+async def working(database_url: str, bento: Bento, **changed: Any) -> AsyncIterator[Worker]:
+    """A worker that looks unasked only once a minute: what it does sooner, NOTIFY made it do."""
+    words = {"database_url": database_url, "worker_poll_seconds": 60, **changed}
+    config = Settings(_env_file=None, **words)
+    client = SentimentClient(config, httpx.MockTransport(bento))
+    worker = Worker(config, client)
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        await asyncio.wait_for(task, 20)
+        await client.aclose()
+
+
+async def until(true: Callable[[], Awaitable[object]], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not await true():  # noqa: ASYNC110 - what is awaited happens in another process
+            await asyncio.sleep(0.01)
+
+
+async def create(api: httpx.AsyncClient, text: str = "Good.") -> dict[str, Any]:
+    return await requests.create(api, movie_id="tt1", text=text)
+
+
+async def read(api: httpx.AsyncClient, review: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = (await api.get(f"/api/reviews/{review['movie_id']}/{review['id']}")).json()
+    return found
+
+
+async def edit(api: httpx.AsyncClient, review: dict[str, Any], **changed: Any) -> None:
+    body = {name: review[name] for name in ("author", "text", "rating")} | changed
+    assert (await api.put(f"/api/reviews/{review['id']}", json=body)).status_code == 200
+
+
+async def test_a_new_review_gets_its_sentiment_at_once(
+    api: httpx.AsyncClient, database_url: str, bento: Bento
+) -> None:
+    async with working(database_url, bento):
+        await asyncio.sleep(0.3)  # it waits already
+        review = await create(api)
+        assert review["sentiment"] is None
+        await until(lambda: done(api, review), seconds=5)
+    expected = {"label": "positive", "score": 0.9, "model_version": "1"}
+    after = await read(api, review)
+    assert after == {**review, "sentiment": expected}, "nothing else has changed, updated_at neither"
+    listed = (await api.get("/api/reviews/tt1?sentiment=positive")).json()["items"]
+    assert listed == [after]
+
+
+async def done(api: httpx.AsyncClient, review: dict[str, Any]) -> bool:
+    return (await read(api, review))["sentiment"] is not None
+
+
+async def test_what_was_written_while_no_worker_ran_is_found(
+    api: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
+) -> None:
+    for number in range(150):
+        await create(api, f"Good {number}.")
+    async with working(database_url, bento):
+        await until(lambda: all_done(sql))
+    assert sorted(bento.read) == sorted(f"Good {number}." for number in range(150)), "each once"
+
+
+async def all_done(sql: asyncpg.Connection) -> bool:
+    return bool(await sql.fetchval("SELECT count(*) FILTER (WHERE sentiment_label IS NULL) = 0 FROM review"))
+
+
+async def test_many_workers_share_the_reviews(
+    api: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
+) -> None:
+    async with (
+        working(database_url, bento),
+        working(database_url, bento),
+        working(database_url, bento),
+    ):
+        await asyncio.gather(*(create(api, f"Good {number}.") for number in range(100)))
+        await until(lambda: all_done(sql))
+    assert len(bento.read) == len(set(bento.read)) == 100
+
+
+async def test_an_edit_during_the_analysis_never_keeps_the_old_answer(
+    api: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
+) -> None:
+    bento.gate.clear()
+    async with working(database_url, bento):
+        edited, rated = await create(api), await create(api)
+        await until(lambda: claimed(sql, 2))
+        async with asyncio.timeout(5):  # nobody waits for the model
+            await edit(api, edited, text="Awful.")
+            await edit(api, rated, rating=1)
+        bento.gate.set()
+        await until(lambda: all_done(sql))
+    after = await read(api, edited)
+    assert after["sentiment"]["label"] == "negative"
+    assert (await read(api, rated))["sentiment"]["label"] == "positive"
+    assert sorted(bento.read) == ["Awful.", "Good.", "Good."], "a new rating is no reason to read again"
+
+
+async def claimed(sql: asyncpg.Connection, count: int) -> bool:
+    found = await sql.fetchval("SELECT count(*) FROM review WHERE analyze_after > now()")
+    return bool(found == count)
+
+
+async def test_a_deleted_review_is_nobodys_business(
+    api: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
+) -> None:
+    bento.gate.clear()
+    async with working(database_url, bento):
+        gone = await create(api)
+        await until(lambda: claimed(sql, 1))
+        assert (await api.delete(f"/api/reviews/{gone['id']}")).status_code == 204
+        bento.gate.set()
+        await create(api)
+        await until(lambda: all_done(sql))
+
+
+async def test_a_bento_that_is_down_delays_and_loses_nothing(
+    api: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
+) -> None:
+    bento.down = True
+    async with working(database_url, bento):
+        reviews = [await create(api, f"Good {number}.") for number in range(3)]
+        await asyncio.sleep(0.5)
+        assert [await done(api, review) for review in reviews] == [False] * 3
+        bento.down = False
+        await until(lambda: all_done(sql))
+    assert await sql.fetchval("SELECT max(analyze_attempts) FROM review") == 0, "it was not their fault"
+
+
+async def test_a_text_at_which_the_bento_fails_does_not_hold_up_the_others(
+    api: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
+) -> None:
+    texts = ("Good.", "poison", "unreadable", "Awful.")
+    reviews = {text: await create(api, text) for text in texts}
+    async with working(database_url, bento):
+        await until(lambda: done(api, reviews["Good."]))
+        await until(lambda: done(api, reviews["Awful."]))
+        await until(lambda: postponed(sql, 2))
+    for text in ("poison", "unreadable"):
+        assert (await read(api, reviews[text]))["sentiment"] is None
+    await edit(api, reviews["poison"], text="Good again.")
+    async with working(database_url, bento):
+        await until(lambda: done(api, reviews["poison"]))
+
+
+async def postponed(sql: asyncpg.Connection, count: int) -> bool:
+    words = "SELECT count(*) FROM review WHERE analyze_attempts = 1 AND analyze_after > now()"
+    return bool(await sql.fetchval(words) == count)
+
+
+async def test_what_a_dead_worker_had_claimed_is_due_again(
+    api: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
+) -> None:
+    review = await create(api)
+    assert len(await queue.claim(sql, 10, timedelta(seconds=0.5))) == 1  # and then it dies
+    assert await queue.claim(sql, 10, timedelta(seconds=0.5)) == []
+    async with working(database_url, bento, worker_poll_seconds=0.1):
+        await until(lambda: done(api, review))
+
+
+async def test_a_lost_connection_is_made_again(
+    api: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
+) -> None:
+    async with working(database_url, bento):
+        await until(lambda: terminated(sql))
+        await until(lambda: listening(sql))
+        review = await create(api)
+        await until(lambda: done(api, review), seconds=5)
+
+
+WORKERS = "FROM pg_stat_activity WHERE application_name = 'movie-review-worker'"
+
+
+async def terminated(sql: asyncpg.Connection) -> bool:
+    return bool(await sql.fetch(f"SELECT pg_terminate_backend(pid) {WORKERS}"))
+
+
+async def listening(sql: asyncpg.Connection) -> bool:
+    return bool(await sql.fetch(f"SELECT 1 {WORKERS} AND state = 'idle'"))
+
+
+async def test_rescoring_brings_old_reviews_to_the_new_model(
+    api: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
+) -> None:
+    reviews = [await create(api, f"Good {number}.") for number in range(5)]
+    async with working(database_url, bento):
+        await until(lambda: all_done(sql))
+        etag = (await api.get(f"/api/reviews/tt1/{reviews[0]['id']}")).headers["ETag"]
+        bento.version = "2"
+        assert await queue.rescore(sql, "2", at_a_time=2) == 5
+        assert await queue.rescore(sql, "2") == 0
+        assert await all_done(sql), "the old sentiment stays until the new one is there"
+        await until(lambda: all_of_version(sql, "2"))
+    assert await queue.rescore(sql, "2") == 0
+    fresh = await api.get(f"/api/reviews/tt1/{reviews[0]['id']}")
+    assert fresh.headers["ETag"] != etag, "who kept a copy must see that it is old"
+    body = {"author": "Ada", "text": "Bad."}
+    replaced = await api.put(f"/api/reviews/{reviews[0]['id']}", json=body, headers={"If-Match": etag})
+    assert replaced.status_code == 200, "a sentiment that came meanwhile is nobody's edit"
+    again = await api.put(f"/api/reviews/{reviews[0]['id']}", json=body, headers={"If-Match": etag})
+    assert again.status_code == 412
+
+
+async def all_of_version(sql: asyncpg.Connection, version: str) -> bool:
+    words = "SELECT bool_and(sentiment_model_version = $1) FROM review"
+    return bool(await sql.fetchval(words, version))
+
+
+def test_delays_grow_and_end() -> None:
+    for attempts, longest in ((0, 5), (1, 10), (5, 160), (99, 3600)):
+        found = delay(attempts).total_seconds()
+        assert longest / 2 <= found <= longest
+    assert delay(10_000) <= LONGEST_DELAY
+
+
+def command(database_url: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "api.worker", *words],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database_url, "BENTO_URL": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_rescoring_without_a_bento_says_so(database_url: str) -> None:
+    done = command(database_url, "--rescore")
+    assert done.returncode == 1
+    assert "BENTO_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_ends_when_told_to(database_url: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "api.worker"],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database_url, "BENTO_URL": "http://127.0.0.1:9"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert "waiting for reviews" in process.stderr.readline()
+        process.terminate()
+        assert process.wait(timeout=20) == 0

@@ -1,0 +1,90 @@
+"""The GPU's engine, on the CPU: there is no GPU here, and PyTorch runs the same code on both."""
+
+import functools
+import itertools
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from bentos.sentiment import champion, cuda, store
+from bentos.sentiment.engine import Engine
+from bentos.sentiment.registry import RegistryError
+from bentos.sentiment.settings import Settings
+from tests.bentos.conftest import Registry
+from tests.bentos.model import REVIEWS, build_trained
+
+SEED = 1  # of serving[1]
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if there were one."""
+    monkeypatch.setattr(cuda, "is_present", lambda: True)
+    monkeypatch.setattr(cuda, "TorchModel", functools.partial(cuda.TorchModel, device="cpu"))
+
+
+@pytest.fixture
+def both(serving: list[Path], tmp_path: Path) -> Path:
+    """serving/ with model/ beside it, of the same weights."""
+    folder = Path(shutil.copytree(serving[SEED], tmp_path / "both" / "serving"))
+    build_trained(folder, SEED)
+    return folder
+
+
+@pytest.mark.usefixtures("gpu")
+def test_the_trained_form_answers_like_the_exported_one(both: Path, serving: list[Path]) -> None:
+    """To what bf16 leaves of it, for short and long texts in any order."""
+    shutil.copytree(both.parent / "model", both / "model")
+    texts = [*REVIEWS, " ".join(REVIEWS), " ".join(REVIEWS[:6])]
+    gpu, cpu = Engine(both), Engine(serving[SEED])
+    assert isinstance(gpu._model, cuda.TorchModel.func)  # type: ignore[attr-defined]
+    gpu.warm_up()
+    np.testing.assert_allclose(gpu.probabilities(texts), cpu.probabilities(texts), atol=0.1)
+    assert gpu.probabilities([]).shape == (0, 2)
+
+
+def test_without_a_gpu_the_trained_form_is_left_alone(both: Path) -> None:
+    shutil.copytree(both.parent / "model", both / "model")
+    assert not cuda.is_present()
+    assert type(Engine(both)._model).__name__ == "OpenVinoModel"
+
+
+def test_a_sub_batch_has_no_more_tokens_than_allowed() -> None:
+    lengths = sorted([512] * 70 + [64] * 1000 + [3], reverse=True)
+    parts = [lengths[rows] for rows in cuda.sub_batches(lengths)]
+    assert list(itertools.chain(*parts)) == lengths
+    assert all(len(part) * part[0] <= cuda.TOKENS for part in parts)
+    assert len(parts) < 12
+    assert next(cuda.sub_batches([cuda.TOKENS + 1, 1])) == slice(0, 1)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_with_a_gpu_the_trained_form_comes_too(settings: Settings, registry: Registry, both: Path) -> None:
+    registry.promote(both)
+    fetched = champion.fetch(settings)
+    for name in cuda.FILES:
+        assert (fetched.folder / "model" / name).read_bytes() == (both.parent / "model" / name).read_bytes()
+    assert type(Engine(fetched.folder)._model).__name__ == "TorchModel"
+    (fetched.folder / "model" / cuda.WEIGHTS).write_bytes(b"")
+    assert store.find(fetched.tag) is None, "what is damaged is not served"
+
+
+@pytest.mark.usefixtures("gpu")
+def test_trained_weights_that_are_not_the_registered_ones_are_refused(
+    settings: Settings, registry: Registry, both: Path
+) -> None:
+    version = registry.promote(both)
+    source = urlsplit(registry.client.get_model_version("sentiment", version).source or "")
+    (Path(source.path) / "model" / cuda.WEIGHTS).write_bytes(b"others")
+    with pytest.raises(RegistryError, match=rf"sha256 of its {cuda.WEIGHTS}"):
+        champion.fetch(settings)
+
+
+def test_without_a_gpu_only_the_exported_form_comes(
+    settings: Settings, registry: Registry, both: Path
+) -> None:
+    registry.promote(both)
+    assert not (champion.fetch(settings).folder / "model").exists()
