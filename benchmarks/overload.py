@@ -215,16 +215,21 @@ async def measure(client: Client, options: argparse.Namespace) -> dict[str, obje
     began = time.perf_counter()
     capacity = good(await closed_loop_of(options.seconds, client, texts), began, options.seconds)
     # The queue fills first; then it is overload.
-    began = time.perf_counter() + options.fill
+    began, own = time.perf_counter() + options.fill, time.process_time()
     rate = options.times * capacity
     answers = await open_loop(client, texts, rate, options.fill + options.seconds)
     goodput = good(answers, began, options.seconds)
+    cores = len(os.sched_getaffinity(0))
+    own_cores = (time.process_time() - own) / (options.fill + options.seconds)
     refused = [answer for answer in answers if answer.status in (429, 503)]
     return {
         "capacity": round(capacity, 1),
         "asked": round(len(answers) / (options.fill + options.seconds), 1),
         "goodput": round(goodput, 1),
         "share": round(goodput / capacity, 3),
+        # Who asks runs on the same cores, and asking ten times as much is work too.
+        "cores_taken_by_asking": round(own_cores, 2),
+        "share_of_the_other_cores": round(goodput / capacity / (1 - own_cores / cores), 3),
         "statuses": dict(collections.Counter(answer.status for answer in answers)),
         "refused_ms": milliseconds(refused),
         "without_retry_after": sum(b"retry-after: " not in answer.headers for answer in refused),
