@@ -90,9 +90,10 @@ def test_a_killed_service_comes_back(stack: Stack, client: httpx.Client, service
         try:
             listed = client.get(f"/api/reviews/{REVIEW['movie_id']}")
             analysed = client.post("/api/analyze", json={"text": "Fine."})
+            mlflow = httpx.get(stack.url("MLFLOW_PORT", "/health"), trust_env=False)
         except httpx.TransportError:
             return False
-        if not listed.status_code == analysed.status_code == 200:
+        if not listed.status_code == analysed.status_code == mlflow.status_code == 200:
             return False
         (review,) = listed.json()["items"]
         return bool(review["sentiment"]) and review | {"sentiment": None} == created
