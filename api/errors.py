@@ -48,12 +48,22 @@ class ApiError(Exception):
         self.detail = detail
 
 
+class ClientGoneError(ApiError):
+    """Nobody is there to read it; a log of requests may tell it from a failure."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
 class NotFoundError(ApiError):
     status = HTTPStatus.NOT_FOUND
 
 
 class PreconditionFailedError(ApiError):
     status = HTTPStatus.PRECONDITION_FAILED
+
+
+class UnsupportedMediaTypeError(ApiError):
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
 class UnprocessableError(ApiError):

@@ -1,12 +1,16 @@
 """The application: `uvicorn --factory api.main:create_app`."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
 import httpx
+from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from api import errors, settings
 from api.database import create_engine, create_sessions
@@ -57,10 +61,30 @@ def create_app(
     app.state.sessions = create_sessions(app.state.engine)
     app.state.bento = SentimentClient(config, bento_transport)
     errors.install(app)
+    _add_middleware(app, config)
     for router in (reviews.router, movies.router, analyze.router, health.router, docs.router):
         app.include_router(router)
     app.mount(docs.ASSETS, docs.assets)
     return app
+
+
+def _add_middleware(app: FastAPI, config: settings.Settings) -> None:
+    """The last one that is added sees a request first."""
+    app.add_middleware(GZipMiddleware, minimum_size=1024)
+    if config.api_cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.api_cors_origins,
+            allow_methods=errors.METHODS,
+            allow_headers=["Content-Type", "If-Match", "If-None-Match", "X-Request-ID"],
+            expose_headers=["ETag", "Location", "Retry-After", "X-Request-ID"],
+        )
+    app.add_middleware(CorrelationIdMiddleware, validator=_is_request_id)
+
+
+def _is_request_id(value: str) -> bool:
+    """What may go into a log line: anything else is replaced."""
+    return re.fullmatch(r"[A-Za-z0-9._-]{1,128}", value) is not None
 
 
 @asynccontextmanager

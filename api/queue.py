@@ -38,12 +38,15 @@ SET analyze_after = now() + postponed.delay, analyze_attempts = analyze_attempts
 FROM unnest($1::uuid[], $2::text[], $3::interval[], $4::int[]) AS postponed (id, text, delay, failed)
 WHERE review.id = postponed.id AND review.text = postponed.text
 """
+# In the order of the ids, so that no row is looked at twice, however many there are.
 RESCORE = """
-UPDATE review SET analyze_after = now()
-WHERE id IN (
-    SELECT id FROM review
-    WHERE analyze_after IS NULL AND sentiment_model_version <> $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+WITH page AS (
+    SELECT id, analyze_after IS NULL AND sentiment_model_version <> $1 AS is_old
+    FROM review WHERE id > $2 ORDER BY id LIMIT $3
+), changed AS (
+    UPDATE review SET analyze_after = now() FROM page WHERE review.id = page.id AND page.is_old RETURNING 1
 )
+SELECT (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last, (SELECT count(*) FROM changed) AS count
 """
 
 
@@ -97,7 +100,9 @@ async def give_back(connection: asyncpg.Connection, claimed: Sequence[Due]) -> N
 
 async def rescore(connection: asyncpg.Connection, model_version: str, at_a_time: int = 1000) -> int:
     """Make every review due whose sentiment is another version's; how many. The old ones stay meanwhile."""
-    count = 0
-    while changed := int((await connection.execute(RESCORE, model_version, at_a_time)).split()[-1]):
-        count += changed
-    return count
+    count, last = 0, UUID(int=0)
+    while True:
+        page = await connection.fetchrow(RESCORE, model_version, last, at_a_time)
+        if page is None or page["last"] is None:
+            return count
+        count, last = count + page["count"], page["last"]

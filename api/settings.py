@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     worker_poll_seconds: float = Field(default=10.0, gt=0)
     worker_lease_seconds: float = Field(default=60.0, gt=0)
 
+    api_cors_origins: list[str] = []
+
     api_database_pool_size: int = Field(default=10, ge=1)
     api_database_pool_timeout_seconds: float = Field(default=5.0, gt=0)
     api_database_connect_timeout_seconds: float = Field(default=5.0, gt=0)

@@ -1,20 +1,32 @@
 """Ask the model about a text without keeping it."""
 
-from fastapi import APIRouter
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request
 from pydantic import TypeAdapter, ValidationError
 
 from api import errors
+from api.bodies import JsonRoute
 from api.models import Analysis, Analyze, AnalyzeBatch, AnalyzeBatchPublic, ReviewText, SentimentError
 from api.sentiment import BentoDep
 
-router = APIRouter(prefix="/api/analyze", tags=["analyze"], responses=errors.responses(422, 502, 503, 504))
+router = APIRouter(
+    prefix="/api/analyze",
+    tags=["analyze"],
+    route_class=JsonRoute,
+    responses=errors.responses(413, 415, 422, 502, 503, 504),
+)
+
+Answer = TypeVar("Answer")
 
 TEXT: TypeAdapter[str] = TypeAdapter(ReviewText)
 
 
 @router.post("")
-async def analyze(body: Analyze, bento: BentoDep) -> Analysis:
-    (result,) = await bento.classify([body.text])
+async def analyze(body: Analyze, bento: BentoDep, request: Request) -> Analysis:
+    (result,) = await _while_there(request, bento.classify([body.text]))
     if isinstance(result, SentimentError):
         # The Bento works, since it answers for this item alone: the fault is in the text.
         raise errors.UnprocessableError(f"text: {result.error}")
@@ -22,11 +34,11 @@ async def analyze(body: Analyze, bento: BentoDep) -> Analysis:
 
 
 @router.post("/batch")
-async def analyze_batch(body: AnalyzeBatch, bento: BentoDep) -> AnalyzeBatchPublic:
+async def analyze_batch(body: AnalyzeBatch, bento: BentoDep, request: Request) -> AnalyzeBatchPublic:
     """One result or one error for each text, in order: a bad text never fails its neighbours."""
     checked = [_check(text) for text in body.texts]
     good = [text for text in checked if isinstance(text, str)]
-    answers = iter(await bento.classify(good) if good else [])
+    answers = iter(await _while_there(request, bento.classify(good)) if good else [])
     return AnalyzeBatchPublic(results=[next(answers) if isinstance(text, str) else text for text in checked])
 
 
@@ -35,3 +47,17 @@ def _check(text: str) -> str | SentimentError:
         return TEXT.validate_python(text)
     except ValidationError as error:
         return SentimentError(error=error.errors()[0]["msg"])
+
+
+async def _while_there(request: Request, asking: Coroutine[Any, Any, Answer]) -> Answer:
+    """The answer, unless the client hangs up first: then the asking is cancelled."""
+    answer = asyncio.ensure_future(asking)
+    gone = asyncio.ensure_future(request.receive())  # the body is read: what comes next is the client's end
+    try:
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise errors.ClientGoneError("The client hung up.")
+        return await answer
+    finally:
+        answer.cancel()
+        gone.cancel()

@@ -8,11 +8,12 @@ from sqlalchemy import tuple_
 from sqlmodel import col, select
 
 from api import errors
+from api.bodies import JsonRoute
 from api.cursor import ReviewCursor
 from api.database import SessionDep
 from api.models import Label, MovieId, Review, ReviewCreate, ReviewPublic, ReviewsPublic, ReviewUpdate
 
-router = APIRouter(prefix="/api/reviews", tags=["reviews"])
+router = APIRouter(prefix="/api/reviews", tags=["reviews"], route_class=JsonRoute)
 
 
 async def _found(review_id: UUID, request: Request, session: SessionDep) -> Review:
@@ -24,9 +25,18 @@ async def _found(review_id: UUID, request: Request, session: SessionDep) -> Revi
 
 
 FoundReview = Annotated[Review, Depends(_found)]
+IfNoneMatch = Annotated[
+    str | None, Header(description="ETag of the copy that you have; 304 when it is still good.")
+]
 IfMatch = Annotated[
     str | None, Header(description="ETag of the review as you know it; 412 when it has changed since.")
 ]
+
+
+def _is_known(review: Review, if_none_match: str) -> bool:
+    """RFC 9110, 13.1.2: any of the listed tags, weak or not, or `*`."""
+    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return not tags.isdisjoint({review.etag, "*"})
 
 
 def _require_match(review: Review, if_match: str | None) -> None:
@@ -39,7 +49,7 @@ def _require_match(review: Review, if_match: str | None) -> None:
         )
 
 
-@router.post("", status_code=201, response_model=ReviewPublic, responses=errors.responses(422, 503))
+@router.post("", status_code=201, response_model=ReviewPublic, responses=errors.responses(413, 415, 422, 503))
 async def create_review(
     new: ReviewCreate, session: SessionDep, request: Request, response: Response
 ) -> Review:
@@ -78,15 +88,25 @@ async def list_reviews(
     return ReviewsPublic(items=page, next_cursor=next_cursor)
 
 
-@router.get("/{movie_id}/{review_id}", response_model=ReviewPublic, responses=errors.responses(404, 503))
-async def read_review(movie_id: MovieId, review: FoundReview, response: Response) -> Review:
+@router.get(
+    "/{movie_id}/{review_id}",
+    response_model=ReviewPublic,
+    responses={304: {"description": "Not Modified"}, **errors.responses(404, 503)},
+)
+async def read_review(
+    movie_id: MovieId, review: FoundReview, response: Response, if_none_match: IfNoneMatch = None
+) -> Review | Response:
     if review.movie_id != movie_id:
         raise errors.NotFoundError(f"There is no review {review.id} of {movie_id}.")
     response.headers["ETag"] = review.etag
+    if if_none_match is not None and _is_known(review, if_none_match):
+        return Response(status_code=304, headers={"ETag": review.etag})
     return review
 
 
-@router.put("/{review_id}", response_model=ReviewPublic, responses=errors.responses(404, 412, 422, 503))
+@router.put(
+    "/{review_id}", response_model=ReviewPublic, responses=errors.responses(404, 412, 413, 415, 422, 503)
+)
 async def replace_review(
     update: ReviewUpdate, review: FoundReview, response: Response, if_match: IfMatch = None
 ) -> Review:

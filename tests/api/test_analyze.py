@@ -1,10 +1,14 @@
+import asyncio
 import json
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
-from tests.api.conftest import Serve
+from api.main import create_app
+from api.settings import Settings
+from tests.api.conftest import Serve, running
 from tests.api.requests import create, faults, problem
 
 SENTIMENT = {"label": "negative", "score": 0.75, "model_version": "3", "truncated": True}
@@ -112,3 +116,53 @@ async def test_without_the_bento_reviews_go_on(serve: Serve, client: httpx.Async
         assert int(response.headers["Retry-After"]) > 0
         review = await create(bereft)
         assert (await bereft.delete(f"/api/reviews/{review['id']}")).status_code == 204
+
+
+async def test_what_a_client_asked_that_hung_up_is_not_sent(database_url: str) -> None:
+    sent: list[str] = []
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        sent.extend(json.loads(request.content)["texts"])
+        asked.set()
+        await go.wait()
+        return bento(request)
+
+    settings = Settings(_env_file=None, database_url=database_url, api_bento_max_requests=1)
+    app = create_app(settings, httpx.MockTransport(slow))
+    hung_up = asyncio.Event()
+    async with running(app) as client:
+        first = asyncio.create_task(client.post("/api/analyze", json={"text": "first"}))
+        await asyncio.wait_for(asked.wait(), 5)
+        gone = asyncio.create_task(post_and_hang_up(app, {"text": "gone"}, hung_up))
+        last = asyncio.create_task(client.post("/api/analyze", json={"text": "last"}))
+        await asyncio.sleep(0.05)
+        hung_up.set()
+        await asyncio.wait_for(gone, 5)
+        go.set()
+        assert [(await first).status_code, (await last).status_code] == [200, 200]
+    assert sent == ["first", "last"]
+
+
+async def post_and_hang_up(app: FastAPI, body: object, hung_up: asyncio.Event) -> None:
+    """What a server tells the application of such a client."""
+    messages = iter([{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}])
+
+    async def receive() -> Any:
+        for message in messages:
+            return message
+        await hung_up.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        """Goes nowhere."""
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/analyze",
+        "headers": headers,
+        "query_string": b"",
+    }
+    await app(scope, receive, send)

@@ -36,15 +36,18 @@ async def document(client: httpx.AsyncClient) -> dict[str, Any]:
 
 
 OPERATIONS = {
-    ("post", "/api/reviews"): ("create_review", {"201", "422", "503"}),
+    ("post", "/api/reviews"): ("create_review", {"201", "413", "415", "422", "503"}),
     ("get", "/api/reviews/{movie_id}"): ("list_reviews", {"200", "404", "422", "503"}),
-    ("get", "/api/reviews/{movie_id}/{review_id}"): ("read_review", {"200", "404", "503"}),
-    ("put", "/api/reviews/{review_id}"): ("replace_review", {"200", "404", "412", "422", "503"}),
+    ("get", "/api/reviews/{movie_id}/{review_id}"): ("read_review", {"200", "304", "404", "503"}),
+    ("put", "/api/reviews/{review_id}"): (
+        "replace_review",
+        {"200", "404", "412", "413", "415", "422", "503"},
+    ),
     ("delete", "/api/reviews/{review_id}"): ("delete_review", {"204", "404", "412", "503"}),
     ("get", "/api/movies"): ("list_movies", {"200", "422", "503"}),
     ("get", "/api/movies/{movie_id}"): ("read_movie", {"200", "404", "503"}),
-    ("post", "/api/analyze"): ("analyze", {"200", "422", "502", "503", "504"}),
-    ("post", "/api/analyze/batch"): ("analyze_batch", {"200", "422", "502", "503", "504"}),
+    ("post", "/api/analyze"): ("analyze", {"200", "413", "415", "422", "502", "503", "504"}),
+    ("post", "/api/analyze/batch"): ("analyze_batch", {"200", "413", "415", "422", "502", "503", "504"}),
     ("get", "/livez"): ("livez", {"200"}),
     ("get", "/readyz"): ("readyz", {"200", "503"}),
 }

@@ -453,3 +453,15 @@ async def test_of_many_deletes_one_succeeds(client: httpx.AsyncClient) -> None:
     path = f"/api/reviews/{(await create(client))['id']}"
     responses = await asyncio.gather(*(client.delete(path) for _ in range(8)))
     assert sorted(response.status_code for response in responses) == [204] + [404] * 7
+
+
+@pytest.mark.parametrize("tags", ["{now}", "W/{now}", '"x", {now}', "*"])
+async def test_who_has_it_already_gets_no_body(client: httpx.AsyncClient, tags: str) -> None:
+    created = await client.post("/api/reviews", json=REVIEW)
+    now = created.headers["ETag"]
+    path, known = created.headers["Location"], {"If-None-Match": tags.format(now=now)}
+    response = await client.get(path, headers=known)
+    assert (response.status_code, response.content, response.headers["ETag"]) == (304, b"", now)
+    assert (await client.get(path, headers={"If-None-Match": '"9", x'})).status_code == 200
+    await client.put(f"/api/reviews/{created.json()['id']}", json=UPDATE)
+    assert (await client.get(path, headers={"If-None-Match": now})).status_code == 200

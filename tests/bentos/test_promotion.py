@@ -128,7 +128,7 @@ def test_a_champion_of_other_weights_than_registered_is_refused(
     mlflow.client.set_model_version_tag("sentiment", wrong, "weights_sha256", "0" * 64)
     mlflow.client.set_registered_model_alias("sentiment", "champion", wrong)
     wait_for(lambda: f"champion {wrong} is refused" in following.log.read_text(), "the refusal")
-    assert "the sha256 of its weights" in following.log.read_text()
+    assert "the sha256 of its model.bin" in following.log.read_text()
     assert version(following) == old
 
 
