@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
-import api.models  # registers its tables
-import api.movies  # noqa: F401 - as well
+import api.idempotency  # registers its tables, as the next two do
+import api.models
+import api.movies  # noqa: F401
 from api import settings
 
 if context.config.config_file_name is not None:

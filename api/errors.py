@@ -62,6 +62,10 @@ class PreconditionFailedError(ApiError):
     status = HTTPStatus.PRECONDITION_FAILED
 
 
+class ConflictError(ApiError):
+    status = HTTPStatus.CONFLICT
+
+
 class UnsupportedMediaTypeError(ApiError):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 

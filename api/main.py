@@ -76,7 +76,7 @@ def _add_middleware(app: FastAPI, config: settings.Settings) -> None:
             CORSMiddleware,
             allow_origins=config.api_cors_origins,
             allow_methods=errors.METHODS,
-            allow_headers=["Content-Type", "If-Match", "If-None-Match", "X-Request-ID"],
+            allow_headers=["Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"],
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-ID"],
         )
     app.add_middleware(CorrelationIdMiddleware, validator=_is_request_id)

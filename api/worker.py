@@ -5,7 +5,6 @@ With `--rescore` it makes every review due whose sentiment is not of the model t
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import random
 import signal
@@ -22,6 +21,9 @@ from api.queue import Due
 from api.sentiment import MAX_TEXTS, SentimentClient
 
 log = logging.getLogger(__name__)
+
+FORGET = "DELETE FROM first_answer WHERE created_at < now() - interval '1 day'"
+"""What api.idempotency keeps; done when there is nothing else to do."""
 
 BENTO_AWAY = (UnavailableError, GatewayTimeoutError)
 DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -76,8 +78,10 @@ class Worker:
         lease = timedelta(seconds=self._config.worker_lease_seconds)
         claimed = await queue.claim(connection, MAX_TEXTS, lease)
         if not claimed:
-            with contextlib.suppress(TimeoutError):
+            try:
                 await asyncio.wait_for(self._wake.wait(), self._config.worker_poll_seconds)
+            except TimeoutError:
+                await connection.execute(FORGET)
             return
         try:
             results = await self._analyze(claimed)

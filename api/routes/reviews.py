@@ -11,6 +11,7 @@ from api import errors
 from api.bodies import JsonRoute
 from api.cursor import ReviewCursor
 from api.database import SessionDep
+from api.idempotency import IdempotencyKey, first_answer
 from api.models import Label, MovieId, Review, ReviewCreate, ReviewPublic, ReviewsPublic, ReviewUpdate
 
 router = APIRouter(prefix="/api/reviews", tags=["reviews"], route_class=JsonRoute)
@@ -49,13 +50,23 @@ def _require_match(review: Review, if_match: str | None) -> None:
         )
 
 
-@router.post("", status_code=201, response_model=ReviewPublic, responses=errors.responses(413, 415, 422, 503))
+@router.post(
+    "", status_code=201, response_model=ReviewPublic, responses=errors.responses(409, 413, 415, 422, 503)
+)
 async def create_review(
-    new: ReviewCreate, session: SessionDep, request: Request, response: Response
-) -> Review:
-    review = Review.written(new)
-    session.add(review)
-    response.headers["ETag"] = review.etag
+    new: ReviewCreate,
+    session: SessionDep,
+    request: Request,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> Review | ReviewPublic:
+    written = Review.written(new)
+    response.headers["ETag"] = written.etag
+    review: Review | ReviewPublic = written
+    if idempotency_key is not None:
+        review = await first_answer(session, idempotency_key, new, written) or written
+    if review is written:
+        session.add(written)
     response.headers["Location"] = request.app.url_path_for(
         "read_review", movie_id=review.movie_id, review_id=str(review.id)
     )

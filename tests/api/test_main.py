@@ -36,7 +36,7 @@ async def document(client: httpx.AsyncClient) -> dict[str, Any]:
 
 
 OPERATIONS = {
-    ("post", "/api/reviews"): ("create_review", {"201", "413", "415", "422", "503"}),
+    ("post", "/api/reviews"): ("create_review", {"201", "409", "413", "415", "422", "503"}),
     ("get", "/api/reviews/{movie_id}"): ("list_reviews", {"200", "404", "422", "503"}),
     ("get", "/api/reviews/{movie_id}/{review_id}"): ("read_review", {"200", "304", "404", "503"}),
     ("put", "/api/reviews/{review_id}"): (
