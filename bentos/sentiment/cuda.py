@@ -33,14 +33,14 @@ def is_present() -> bool:
 class TorchModel:
     """The files of `folder`/model on a device of PyTorch."""
 
-    def __init__(self, folder: Path, device: str = "cuda") -> None:
+    def __init__(self, folder: Path, device: str = "cuda", dtype: str = "bfloat16") -> None:
         import torch
         from transformers import DistilBertForSequenceClassification
 
         self._torch = torch
         self._device = torch.device(device)
         model: torch.nn.Module = DistilBertForSequenceClassification.from_pretrained(
-            folder / "model", dtype=torch.bfloat16, attn_implementation="sdpa", local_files_only=True
+            folder / "model", dtype=getattr(torch, dtype), attn_implementation="sdpa", local_files_only=True
         )
         self._model = model.to(self._device).eval()
 
