@@ -9,32 +9,13 @@ import asyncio
 import json
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
-from benchmarks.overload import (
-    CLIENTS,
-    Answer,
-    Client,
-    MlflowServer,
-    bento,
-    closed_loop,
-    endless,
-    milliseconds,
-    model_options,
-    registry,
-)
+from benchmarks.bento import MlflowServer, bento, metric, model_options, registry
+from benchmarks.client import CLIENTS, Answer, Client, closed_loop, endless, milliseconds
 from benchmarks.serving import processes
 
 WITHIN = 120
-
-
-def workers_of(port: int, version: str) -> int:
-    """How many workers serve the version, as /metrics has it."""
-    with urllib.request.urlopen(f"http://{processes.HOST}:{port}/metrics", timeout=30) as response:
-        lines = response.read().decode().splitlines()
-    name = f'sentiment_model_workers{{model_version="{version}"'
-    return int(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)))
 
 
 def swap(mlflow: MlflowServer, port: int, version: str, workers: int) -> tuple[float, list[float]]:
@@ -45,7 +26,7 @@ def swap(mlflow: MlflowServer, port: int, version: str, workers: int) -> tuple[f
     while len(after) < workers:
         if time.perf_counter() - moved > WITHIN:
             raise TimeoutError(f"version {version} is not served after {WITHIN} seconds")
-        done = workers_of(port, version)
+        done = int(metric(port, f'sentiment_model_workers{{model_version="{version}"'))
         after += [round(time.perf_counter() - moved, 2)] * (done - len(after))
         time.sleep(0.02)
     return moved, after

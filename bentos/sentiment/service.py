@@ -1,6 +1,7 @@
 """The Bento: POST /classify answers what the champion thinks of each text."""
 
 import asyncio
+from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Any
 
 import bentoml
@@ -55,8 +56,12 @@ class Sentiment:
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def fetch() -> None:
-        """Runs once, in the parent of the workers: if it fails, `bentoml serve` says so and exits 1."""
-        champion.fetch(settings)
+        """Runs once, in the parent of the workers: if it fails, `bentoml serve` says so and exits 1.
+
+        In a process of its own, as the parent would keep the 100 MB that MLflow's client takes.
+        """
+        with ProcessPoolExecutor(max_workers=1) as aside:
+            aside.submit(champion.fetch, settings).result()
 
     def __init__(self) -> None:
         """The server answers nothing, not even /livez, before this returns."""
