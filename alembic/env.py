@@ -9,7 +9,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
-import api.idempotency  # registers its tables, as the next two do
+import api.credentials  # registers its tables, as the others do
+import api.idempotency
+import api.limits
 import api.models
 import api.movies  # noqa: F401
 from api import settings

@@ -1,23 +1,38 @@
 """PostgreSQL: the engine, and a session that is one transaction per request."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated
 
+import asyncpg
 from fastapi import Depends, Request
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.errors import UnavailableError
-from api.settings import Settings
+from api.settings import DRIVER, Settings
 
 log = logging.getLogger(__name__)
 
 # SQLSTATE classes and codes that say "not now" (PostgreSQL manual, appendix A): connection lost, login or
 # database refused, serialization or deadlock, out of resources, lock not available, cancelled or shut down.
 NOT_NOW = ("08", "28", "3D", "40", "53", "55P03", "57")
+
+DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What a connection of `connect` raises when the database cannot serve."""
+
+
+async def connect(settings: Settings, application: str) -> asyncpg.Connection:
+    """One connection of a process that is no server of requests."""
+    return await asyncpg.connect(
+        settings.database_url.replace(DRIVER, "postgresql", 1),
+        timeout=settings.api_database_connect_timeout_seconds,
+        command_timeout=settings.api_database_statement_timeout_seconds,
+        server_settings={"application_name": application},
+    )
 
 
 def create_engine(settings: Settings) -> AsyncEngine:
@@ -46,18 +61,34 @@ def create_sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
     return async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
 
 
-async def _transaction(request: Request) -> AsyncIterator[AsyncSession]:
-    """Commits when the route returns, rolls back when it raises; 503 when the database cannot serve now."""
-    sessions: async_sessionmaker[AsyncSession] = request.app.state.sessions
+@contextmanager
+def _now_or_503() -> Iterator[None]:
+    """Make what says "not now" an UnavailableError."""
     try:
-        async with sessions.begin() as session:
-            yield session
+        yield
     except (OSError, PoolTimeout) as error:
         raise _unavailable(error) from error
     except DBAPIError as error:
         if not (error.connection_invalidated or _sqlstate(error).startswith(NOT_NOW)):
             raise
         raise _unavailable(error) from error
+
+
+async def _transaction(request: Request) -> AsyncIterator[AsyncSession]:
+    """Commits when the route returns, rolls back when it raises; 503 when the database cannot serve now."""
+    sessions: async_sessionmaker[AsyncSession] = request.app.state.sessions
+    with _now_or_503():
+        async with sessions.begin() as session:
+            yield session
+
+
+@asynccontextmanager
+async def at_once(request: Request) -> AsyncIterator[AsyncConnection]:
+    """A connection whose every statement is a transaction: what it did stays, whatever the route does."""
+    engine: AsyncEngine = request.app.state.engine
+    with _now_or_503():
+        async with engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
 # scope="function": the commit comes before the answer, so no client hears of a review that was not kept.

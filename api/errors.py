@@ -35,23 +35,33 @@ class Problem(BaseModel):
 
 
 class ApiError(Exception):
-    """Base of what the API refuses; a subclass is one way to fail.
-
-    `retry_after` is in seconds and becomes the Retry-After header.
-    """
+    """Base of what the API refuses; a subclass is one way to fail. `headers` go into the answer."""
 
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
-    retry_after: int | None = None
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.headers = headers
 
 
 class ClientGoneError(ApiError):
     """Nobody is there to read it; a log of requests may tell it from a failure."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
+
+
+class UnauthorizedError(ApiError):
+    """`error` is one of RFC 6750, 3.1; none when there were no credentials at all."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+    def __init__(self, detail: str, error: str | None = None) -> None:
+        super().__init__(detail, {"WWW-Authenticate": f'Bearer error="{error}"' if error else "Bearer"})
+
+
+class ForbiddenError(ApiError):
+    status = HTTPStatus.FORBIDDEN
 
 
 class NotFoundError(ApiError):
@@ -74,6 +84,10 @@ class UnprocessableError(ApiError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
+class TooManyRequestsError(ApiError):
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+
 class BadGatewayError(ApiError):
     status = HTTPStatus.BAD_GATEWAY
 
@@ -82,7 +96,8 @@ class UnavailableError(ApiError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
     def __init__(self, detail: str, retry_after: int = 5) -> None:
-        super().__init__(detail)
+        """`retry_after` in seconds."""
+        super().__init__(detail, {"Retry-After": str(retry_after)})
         self.retry_after = retry_after
 
 
@@ -108,8 +123,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 async def _handle(request: Request, error: Exception) -> ProblemResponse:
     match error:
         case ApiError():
-            headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-            return _respond(error.status, error.detail, headers)
+            return _respond(error.status, error.detail, error.headers)
         case RequestValidationError():
             return _invalid(error)
         case HTTPException(status_code=HTTPStatus.BAD_REQUEST):

@@ -30,6 +30,7 @@ class FirstAnswer(SQLModel, table=True):
     __tablename__ = "first_answer"
     __table_args__ = (Index("first_answer_created_at", "created_at"),)
 
+    caller: str = Field(primary_key=True, sa_type=String(64))
     idempotency_key: str = Field(primary_key=True, sa_type=String(255))
     request_sha256: bytes = Field(sa_type=LargeBinary)
     answer: str = Field(sa_type=Text)
@@ -37,9 +38,9 @@ class FirstAnswer(SQLModel, table=True):
 
 
 async def first_answer(
-    session: AsyncSession, key: str, new: ReviewCreate, review: Review
+    session: AsyncSession, caller: str, key: str, new: ReviewCreate, review: Review
 ) -> ReviewPublic | None:
-    """The answer to an earlier request with this key, or None after keeping `review` as what this one gets.
+    """The answer to the caller's earlier request with this key, or None, and `review` is kept as this one's.
 
     Of two at the same time one waits for the other's commit. Raises ConflictError when the earlier request
     was another one.
@@ -47,12 +48,12 @@ async def first_answer(
     asked = sha256(new.model_dump_json().encode()).digest()
     answer = ReviewPublic.model_validate(review)
     kept = insert(FirstAnswer).values(
-        idempotency_key=key, request_sha256=asked, answer=answer.model_dump_json()
+        caller=caller, idempotency_key=key, request_sha256=asked, answer=answer.model_dump_json()
     )
     done = await session.exec(kept.on_conflict_do_nothing().returning(col(FirstAnswer.idempotency_key)))
     if done.first() is not None:
         return None
-    earlier = await session.get_one(FirstAnswer, key)
+    earlier = await session.get_one(FirstAnswer, (caller, key))
     if earlier.request_sha256 != asked:
         raise ConflictError("This Idempotency-Key was sent with another request: take a new one.")
     return ReviewPublic.model_validate_json(earlier.answer)

@@ -14,8 +14,14 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from api import errors, settings
 from api.database import create_engine, create_sessions
+from api.limits import Limit
 from api.routes import analyze, docs, health, movies, reviews
 from api.sentiment import SentimentClient
+
+CORS_REQUEST_HEADERS = [
+    *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID")
+]
+CORS_ANSWER_HEADERS = ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
 
 
 class Api(FastAPI):
@@ -60,6 +66,11 @@ def create_app(
     app.state.engine = create_engine(config)
     app.state.sessions = create_sessions(app.state.engine)
     app.state.bento = SentimentClient(config, bento_transport)
+    app.state.limits = {
+        "read": Limit.parse("read", config.api_limit_read),
+        "analyze": Limit.parse("analyze", config.api_limit_analyze),
+        "write": Limit.parse("write", config.api_limit_write),
+    }
     errors.install(app)
     _add_middleware(app, config)
     for router in (reviews.router, movies.router, analyze.router, health.router, docs.router):
@@ -76,8 +87,8 @@ def _add_middleware(app: FastAPI, config: settings.Settings) -> None:
             CORSMiddleware,
             allow_origins=config.api_cors_origins,
             allow_methods=errors.METHODS,
-            allow_headers=["Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"],
-            expose_headers=["ETag", "Location", "Retry-After", "X-Request-ID"],
+            allow_headers=CORS_REQUEST_HEADERS,
+            expose_headers=CORS_ANSWER_HEADERS,
         )
     app.add_middleware(CorrelationIdMiddleware, validator=_is_request_id)
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Strict, StringConstraints
+from annotated_types import Ge, Le
+from pydantic import AfterValidator, BeforeValidator, Strict, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from sqlalchemy import CheckConstraint, Index, String, Text, func, text
 from sqlmodel import Field, SQLModel
@@ -17,6 +18,18 @@ NEWEST_FIRST = text("created_at DESC"), text("id DESC")
 
 MOVIE_ID_EXAMPLE = "tt0453418"
 TEXT_EXAMPLE = "Warm, funny and beautifully shot."
+
+
+# For those who read the schema, what the validators ask for: something is left after trimming, and of an
+# author no more than 100 characters of one line.
+WITHOUT_NUL = r"^[^\u0000]*[^\u0000\s][^\u0000]*$"
+_EDGE = r"[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*"
+_CONTROL = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+ONE_LINE = rf"^{_EDGE}[^{_CONTROL}\s]([^{_CONTROL}]{{0,98}}[^{_CONTROL}\s])?{_EDGE}$"
+
+
+def _as_integer(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _without_nul(value: str) -> str:
@@ -33,13 +46,19 @@ def _one_line(value: str) -> str:
 
 MovieId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Author = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_one_line)
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    AfterValidator(_one_line),
+    WithJsonSchema({"type": "string", "pattern": ONE_LINE}),
 ]
 ReviewText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000),
     AfterValidator(_without_nul),
+    WithJsonSchema({"type": "string", "maxLength": 20_000, "pattern": WITHOUT_NUL}),
 ]
+# JSON has no integers, so 9.0 is one; "9" and true are none.
+Rating = Annotated[int, Strict(), Ge(1), Le(10), BeforeValidator(_as_integer)]
 
 
 class Sentiment(SQLModel):
@@ -59,7 +78,7 @@ class Analysis(Sentiment):
 class ReviewBase(SQLModel):
     author: Author = Field(sa_type=String(100), schema_extra={"examples": ["Ada"]})
     text: ReviewText = Field(sa_type=Text, schema_extra={"examples": [TEXT_EXAMPLE]})
-    rating: Annotated[int, Strict()] | None = Field(default=None, ge=1, le=10, schema_extra={"examples": [9]})
+    rating: Rating | None = Field(default=None, schema_extra={"examples": [9]})
 
 
 class ReviewCreate(ReviewBase):
@@ -82,7 +101,11 @@ def _now() -> datetime:
 
 
 class Review(ReviewBase, table=True):
-    """A row. `revision` counts the edits; `analyze_after` and `analyze_attempts` belong to api.queue."""
+    """A row.
+
+    `key_id` names the API key that wrote it, none before there were keys; `revision` counts the edits;
+    `analyze_after` and `analyze_attempts` belong to api.queue.
+    """
 
     __table_args__ = (
         CheckConstraint("movie_id ~ '^[A-Za-z0-9_-]{1,64}$'", name="review_movie_id"),
@@ -103,6 +126,7 @@ class Review(ReviewBase, table=True):
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
     movie_id: str = Field(sa_type=String(64))
+    key_id: str | None = Field(default=None, sa_type=String(16), foreign_key="api_key.id")
     revision: int = 1
     sentiment_label: str | None = Field(default=None, sa_type=String(8))
     sentiment_score: float | None = None
@@ -113,9 +137,9 @@ class Review(ReviewBase, table=True):
     updated_at: datetime
 
     @classmethod
-    def written(cls, new: ReviewCreate) -> Self:
+    def written(cls, new: ReviewCreate, key_id: str | None) -> Self:
         now = _now()
-        review = cls.model_validate(new, update={"created_at": now, "updated_at": now})
+        review = cls.model_validate(new, update={"key_id": key_id, "created_at": now, "updated_at": now})
         review.is_due()
         return review
 

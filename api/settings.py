@@ -1,5 +1,7 @@
 """Every setting of the API, read once from the environment or `.env`."""
 
+import re
+
 from pydantic import Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,6 +30,10 @@ class Settings(BaseSettings):
 
     api_cors_origins: list[str] = []
 
+    api_limit_read: str = "1200/minute"
+    api_limit_analyze: str = "600/minute"
+    api_limit_write: str = "600/minute"
+
     api_database_pool_size: int = Field(default=10, ge=1)
     api_database_pool_timeout_seconds: float = Field(default=5.0, gt=0)
     api_database_connect_timeout_seconds: float = Field(default=5.0, gt=0)
@@ -42,6 +48,15 @@ class Settings(BaseSettings):
             raise ValueError(f"is not a URL; write it as {EXAMPLE}") from None
         if driver != DRIVER:
             raise ValueError(f"starts with {driver}://, and the API speaks asyncpg; write it as {EXAMPLE}")
+        return value
+
+    @field_validator("api_limit_read", "api_limit_analyze", "api_limit_write")
+    @classmethod
+    def _limit(cls, value: str) -> str:
+        if not re.fullmatch(r"off|[1-9][0-9]{0,8}/(second|minute|hour|day)", value):
+            raise ValueError(
+                "is a number, a slash, and second, minute, hour or day: 600/minute; or it is off"
+            )
         return value
 
 

@@ -14,7 +14,8 @@ from datetime import timedelta
 import asyncpg
 import stamina
 
-from api import queue, settings
+from api import limits, queue, settings
+from api.database import DATABASE_AWAY, connect
 from api.errors import BadGatewayError, GatewayTimeoutError, UnavailableError
 from api.models import Analysis, SentimentError
 from api.queue import Due
@@ -22,11 +23,11 @@ from api.sentiment import MAX_TEXTS, SentimentClient
 
 log = logging.getLogger(__name__)
 
-FORGET = "DELETE FROM first_answer WHERE created_at < now() - interval '1 day'"
-"""What api.idempotency keeps; done when there is nothing else to do."""
+FORGET = ("DELETE FROM first_answer WHERE created_at < now() - interval '1 day'", limits.FORGET)
+"""What api.idempotency and api.limits keep; done when there is nothing else to do."""
 
+APPLICATION = "movie-review-worker"
 BENTO_AWAY = (UnavailableError, GatewayTimeoutError)
-DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 LONGEST_PAUSE = 5.0
 """Seconds between two tries of a Bento or a database that is away."""
 
@@ -81,7 +82,8 @@ class Worker:
             try:
                 await asyncio.wait_for(self._wake.wait(), self._config.worker_poll_seconds)
             except TimeoutError:
-                await connection.execute(FORGET)
+                for statement in FORGET:
+                    await connection.execute(statement)
             return
         try:
             results = await self._analyze(claimed)
@@ -109,7 +111,7 @@ class Worker:
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._config)
+            self._connection = await connect(self._config, APPLICATION)
             await self._connection.add_listener(queue.CHANNEL, lambda *_: self._wake.set())
             self._connection.add_termination_listener(lambda _: self._wake.set())
         return self._connection
@@ -124,15 +126,6 @@ def delay(attempts: int) -> timedelta:
     """5 seconds after the first failure, twice as long after each, and never many at the same moment."""
     longest = min(timedelta(seconds=5) * 2 ** min(attempts, 20), LONGEST_DELAY)
     return timedelta(seconds=longest.total_seconds() * random.uniform(0.5, 1))  # noqa: S311
-
-
-async def connect(config: settings.Settings) -> asyncpg.Connection:
-    return await asyncpg.connect(
-        config.database_url.replace(settings.DRIVER, "postgresql", 1),
-        timeout=config.api_database_connect_timeout_seconds,
-        command_timeout=config.api_database_statement_timeout_seconds,
-        server_settings={"application_name": "movie-review-worker"},
-    )
 
 
 async def work(config: settings.Settings) -> None:
@@ -157,7 +150,7 @@ async def rescore(config: settings.Settings) -> str:
         await bento.aclose()
     if isinstance(answer, SentimentError):
         raise UnavailableError(f"The sentiment model does not work: {answer.error}")
-    connection = await connect(config)
+    connection = await connect(config, APPLICATION)
     try:
         count = await queue.rescore(connection, answer.model_version)
     finally:

@@ -42,10 +42,9 @@ def wave(port: int, folder: Path, clients: int, seconds: float) -> float:
 
 
 async def measure(port: int, scratch: Path, options: argparse.Namespace) -> dict[str, object]:
-    texts, vanishing = (
-        endless(options.validation, options.words),
-        endless(options.validation, options.words + 1),
-    )
+    texts = endless(options.validation, options.words)
+    # Other texts, or some would be known from the answers to those who stay.
+    vanishing = (f"gone {text}" for text in endless(options.validation, options.words))
     stopped = asyncio.Event()
     staying = asyncio.create_task(closed_loop(Client(port), texts, STAYING, stopped))
     await asyncio.sleep(options.pause)

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter, ValidationError
 
 from api import errors
+from api.auth import admit_uncounted
 from api.bodies import JsonRoute
 from api.models import Analysis, Analyze, AnalyzeBatch, AnalyzeBatchPublic, ReviewText, SentimentError
 from api.sentiment import BentoDep
@@ -16,7 +17,7 @@ router = APIRouter(
     prefix="/api/analyze",
     tags=["analyze"],
     route_class=JsonRoute,
-    responses=errors.responses(413, 415, 422, 502, 503, 504),
+    responses=errors.responses(401, 413, 415, 422, 429, 502, 503, 504),
 )
 
 Answer = TypeVar("Answer")
@@ -25,7 +26,8 @@ TEXT: TypeAdapter[str] = TypeAdapter(ReviewText)
 
 
 @router.post("")
-async def analyze(body: Analyze, bento: BentoDep, request: Request) -> Analysis:
+async def analyze(body: Analyze, bento: BentoDep, request: Request, response: Response) -> Analysis:
+    await admit_uncounted(request, response, "analyze")
     (result,) = await _while_there(request, bento.classify([body.text]))
     if isinstance(result, SentimentError):
         # The Bento works, since it answers for this item alone: the fault is in the text.
@@ -34,8 +36,11 @@ async def analyze(body: Analyze, bento: BentoDep, request: Request) -> Analysis:
 
 
 @router.post("/batch")
-async def analyze_batch(body: AnalyzeBatch, bento: BentoDep, request: Request) -> AnalyzeBatchPublic:
+async def analyze_batch(
+    body: AnalyzeBatch, bento: BentoDep, request: Request, response: Response
+) -> AnalyzeBatchPublic:
     """One result or one error for each text, in order: a bad text never fails its neighbours."""
+    await admit_uncounted(request, response, "analyze", cost=len(body.texts))
     checked = [_check(text) for text in body.texts]
     good = [text for text in checked if isinstance(text, str)]
     answers = iter(await _while_there(request, bento.classify(good)) if good else [])

@@ -2,18 +2,24 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import StringConstraints
 from sqlalchemy import tuple_
 from sqlmodel import col, select
 
 from api import errors
+from api.auth import admitted
 from api.cursor import MovieCursor
 from api.database import SessionDep
 from api.models import MovieId
 from api.movies import MonthPublic, Movie, MovieMonth, MoviePublic, MoviesPublic, MovieSummary
 
-router = APIRouter(prefix="/api/movies", tags=["movies"])
+router = APIRouter(
+    prefix="/api/movies",
+    tags=["movies"],
+    dependencies=[Depends(admitted("read"))],
+    responses=errors.responses(401, 429, 503),
+)
 
 Sort = Literal["reviews", "positive", "rating"]
 Prefix = Annotated[
@@ -29,7 +35,7 @@ KEYS: dict[Sort, Any] = {
 }
 
 
-@router.get("", responses=errors.responses(422, 503))
+@router.get("", responses=errors.responses(422))
 async def list_movies(
     session: SessionDep,
     prefix: Prefix = "",
@@ -58,7 +64,7 @@ async def list_movies(
     return MoviesPublic(items=page, next_cursor=next_cursor)
 
 
-@router.get("/{movie_id}", responses=errors.responses(404, 503))
+@router.get("/{movie_id}", responses=errors.responses(404))
 async def read_movie(movie_id: MovieId, session: SessionDep) -> MovieSummary:
     movie = await session.get(Movie, movie_id)
     if movie is None or movie.reviews == 0:

@@ -6,26 +6,46 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from sqlalchemy import tuple_
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api import errors
+from api.auth import Writer, admitted
 from api.bodies import JsonRoute
 from api.cursor import ReviewCursor
 from api.database import SessionDep
 from api.idempotency import IdempotencyKey, first_answer
 from api.models import Label, MovieId, Review, ReviewCreate, ReviewPublic, ReviewsPublic, ReviewUpdate
 
-router = APIRouter(prefix="/api/reviews", tags=["reviews"], route_class=JsonRoute)
+router = APIRouter(
+    prefix="/api/reviews",
+    tags=["reviews"],
+    route_class=JsonRoute,
+    responses=errors.responses(401, 429, 503),
+)
+READ = [Depends(admitted("read"))]
 
 
-async def _found(review_id: UUID, request: Request, session: SessionDep) -> Review:
-    """The review that the path names; whoever is about to change it waits for others who do."""
-    review = await session.get(Review, review_id, with_for_update=request.method != "GET")
+async def _found(review_id: UUID, session: SessionDep) -> Review:
+    """The review that the path names."""
+    return await _get(session, review_id)
+
+
+async def _own(review_id: UUID, writer: Writer, session: SessionDep) -> Review:
+    """The same, of whoever may change it, who waits for others that do."""
+    review = await _get(session, review_id, with_for_update=True)
+    writer.require_own(review.key_id)
+    return review
+
+
+async def _get(session: AsyncSession, review_id: UUID, with_for_update: bool = False) -> Review:
+    review = await session.get(Review, review_id, with_for_update=with_for_update)
     if review is None:
         raise errors.NotFoundError(f"There is no review {review_id}.")
     return review
 
 
 FoundReview = Annotated[Review, Depends(_found)]
+OwnReview = Annotated[Review, Depends(_own)]
 IfNoneMatch = Annotated[
     str | None, Header(description="ETag of the copy that you have; 304 when it is still good.")
 ]
@@ -51,20 +71,21 @@ def _require_match(review: Review, if_match: str | None) -> None:
 
 
 @router.post(
-    "", status_code=201, response_model=ReviewPublic, responses=errors.responses(409, 413, 415, 422, 503)
+    "", status_code=201, response_model=ReviewPublic, responses=errors.responses(403, 409, 413, 415, 422)
 )
 async def create_review(
     new: ReviewCreate,
+    writer: Writer,
     session: SessionDep,
     request: Request,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Review | ReviewPublic:
-    written = Review.written(new)
+    written = Review.written(new, writer.key_id)
     response.headers["ETag"] = written.etag
     review: Review | ReviewPublic = written
     if idempotency_key is not None:
-        review = await first_answer(session, idempotency_key, new, written) or written
+        review = await first_answer(session, writer.name, idempotency_key, new, written) or written
     if review is written:
         session.add(written)
     response.headers["Location"] = request.app.url_path_for(
@@ -73,7 +94,7 @@ async def create_review(
     return review
 
 
-@router.get("/{movie_id}", responses=errors.responses(404, 422, 503))
+@router.get("/{movie_id}", dependencies=READ, responses=errors.responses(404, 422))
 async def list_reviews(
     movie_id: MovieId,
     session: SessionDep,
@@ -102,7 +123,8 @@ async def list_reviews(
 @router.get(
     "/{movie_id}/{review_id}",
     response_model=ReviewPublic,
-    responses={304: {"description": "Not Modified"}, **errors.responses(404, 503)},
+    dependencies=READ,
+    responses={304: {"description": "Not Modified"}, **errors.responses(404)},
 )
 async def read_review(
     movie_id: MovieId, review: FoundReview, response: Response, if_none_match: IfNoneMatch = None
@@ -111,15 +133,15 @@ async def read_review(
         raise errors.NotFoundError(f"There is no review {review.id} of {movie_id}.")
     response.headers["ETag"] = review.etag
     if if_none_match is not None and _is_known(review, if_none_match):
-        return Response(status_code=304, headers={"ETag": review.etag})
+        return Response(status_code=304, headers=response.headers)
     return review
 
 
 @router.put(
-    "/{review_id}", response_model=ReviewPublic, responses=errors.responses(404, 412, 413, 415, 422, 503)
+    "/{review_id}", response_model=ReviewPublic, responses=errors.responses(403, 404, 412, 413, 415, 422)
 )
 async def replace_review(
-    update: ReviewUpdate, review: FoundReview, response: Response, if_match: IfMatch = None
+    update: ReviewUpdate, review: OwnReview, response: Response, if_match: IfMatch = None
 ) -> Review:
     _require_match(review, if_match)
     review.replace(update)
@@ -132,8 +154,8 @@ async def replace_review(
     "/{review_id}",
     status_code=204,
     response_class=Response,
-    responses=errors.responses(404, 412, 503),
+    responses=errors.responses(403, 404, 412),
 )
-async def delete_review(review: FoundReview, session: SessionDep, if_match: IfMatch = None) -> None:
+async def delete_review(review: OwnReview, session: SessionDep, if_match: IfMatch = None) -> None:
     _require_match(review, if_match)
     await session.delete(review)

@@ -8,7 +8,7 @@ from deploy.local.down import bring_down
 from deploy.local.settings import StackError, prepare_settings, read_settings
 from deploy.local.status import table
 from deploy.local.supervision import Supervisor
-from deploy.local.up import bring_up, run_migrations
+from deploy.local.up import bring_up, prepare_database
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -20,7 +20,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     restart = commands.add_parser("restart", help="restart services, such as api after a change of its code")
     restart.add_argument("services", nargs="+")
     commands.add_parser("status", help="a line per service; exit code 1 unless all are healthy")
-    commands.add_parser("migrate", help="bring the database to the newest schema")
+    commands.add_parser("migrate", help="bring the database to the newest schema, and API_KEY into it")
     commands.add_parser("database-url", help="print DATABASE_URL, password included, for alembic by hand")
     demo = commands.add_parser("demo", help="ingest, repro, promote, up, load, analyse; then the times")
     demo.add_argument("--install-seconds", type=float, help="what `make install` took, for the table")
@@ -40,7 +40,7 @@ def run(words: argparse.Namespace) -> int:
     if words.command == "database-url":
         print(settings.api_database_url)
     elif words.command == "migrate":
-        run_migrations(settings)
+        prepare_database(settings)
     elif words.command == "down":
         with supervisor.locked():
             count = bring_down(supervisor)

@@ -51,7 +51,7 @@ def demo(install_seconds: float | None) -> int:
             return code
     settings = prepare_settings()
     try:
-        asyncio.run(talk(clock, settings.api_url))
+        asyncio.run(talk(clock, settings))
     except httpx.HTTPError as error:
         raise StackError(
             f"the API at {settings.api_url} does not answer: {error!r}; see `make status`"
@@ -73,10 +73,13 @@ def make(target: str) -> int:
         raise
 
 
-async def talk(clock: Clock, api_url: str) -> None:
+async def talk(clock: Clock, settings: Settings) -> None:
     """The two steps that use the API. Raises StackError."""
     reviews = read_reviews(VALIDATION, REVIEWS)
-    async with httpx.AsyncClient(base_url=api_url, timeout=30, trust_env=False) as client:
+    key = {"Authorization": f"Bearer {settings.api_key}"}
+    async with httpx.AsyncClient(
+        base_url=settings.api_url, headers=key, timeout=30, trust_env=False
+    ) as client:
         with clock.step("load"):
             await load(client, reviews)
         with clock.step("ask"):

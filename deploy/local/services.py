@@ -145,9 +145,21 @@ def answers(url: str) -> bool:
 
 def migrate(settings: Settings) -> subprocess.CompletedProcess[str]:
     """Bring the database's schema to the newest migration; the caller looks at the return code."""
+    return with_database(settings, "alembic", "upgrade", "head")
+
+
+def keep_key(settings: Settings) -> subprocess.CompletedProcess[str]:
+    """Have API_KEY taken by the API; again, it changes nothing. The caller looks at the return code."""
+    return with_database(
+        settings, "api.keys", "create", "local", "--scopes", "write", "--stdin", given=settings.api_key
+    )
+
+
+def with_database(settings: Settings, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        python("alembic", "upgrade", "head"),
+        python(*words),
         env=os.environ | {"DATABASE_URL": settings.api_database_url},
+        input=given,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

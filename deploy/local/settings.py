@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     mlflow_port: Port = 5000
     postgres_port: Port = 5433
     postgres_password: str = ""
+    api_key: str = ""
     database_url: str = ""
     var_dir: Path = Path("var")
 
@@ -95,7 +96,7 @@ def read_settings() -> Settings:
 
 
 def prepare_settings() -> Settings:
-    """The settings, after creating `.env` from its example and a password for PostgreSQL when missing."""
+    """The settings, after creating `.env` from its example, and what in it is secret and missing."""
     if not ENV_FILE.exists():
         if not EXAMPLE.exists():
             raise StackError(f"no .env and no .env.example in {Path.cwd()}: run this in the project's folder")
@@ -103,6 +104,9 @@ def prepare_settings() -> Settings:
     settings = read_settings()
     if settings.embedded_database and not settings.postgres_password:
         write_private(ENV_FILE, with_value(ENV_FILE.read_text(), "POSTGRES_PASSWORD", secrets.token_hex(16)))
+    if not settings.api_key:
+        key = f"mrs_{secrets.token_hex(8)}_{secrets.token_hex(32)}"  # as api.keys makes them
+        write_private(ENV_FILE, with_value(ENV_FILE.read_text(), "API_KEY", key))
     return read_settings()
 
 

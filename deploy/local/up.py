@@ -10,7 +10,7 @@ import httpx
 from deploy.local.configuration import configuration
 from deploy.local.down import bring_down, sweep
 from deploy.local.processes import describe, listeners, ours, port_is_free
-from deploy.local.services import Service, migrate, services
+from deploy.local.services import Service, keep_key, migrate, services
 from deploy.local.settings import Settings, StackError
 from deploy.local.supervision import Supervisor
 
@@ -44,7 +44,7 @@ def start_in_order(settings: Settings, supervisor: Supervisor, wanted: dict[str,
     serving = [service for name, service in wanted.items() if name not in ("postgres", "mlflow")]
     start_and_wait(supervisor, storage)
     if "api" in wanted:
-        run_migrations(settings)
+        prepare_database(settings)
     champion = champion_version(settings) if "bento" in wanted else None
     try:
         start_and_wait(supervisor, serving)
@@ -105,13 +105,14 @@ def last_lines(path: Path) -> list[str]:
         return [line.rstrip() for line in deque(lines, LOG_LINES)]
 
 
-def run_migrations(settings: Settings) -> None:
-    """Migrate, with a line like a service's. Raises StackError after showing alembic's last lines."""
+def prepare_database(settings: Settings) -> None:
+    """Migrate and keep the key, with a line like a service's. Raises StackError after showing why."""
     began = time.monotonic()
-    done = migrate(settings)
-    if done.returncode:
-        print("\n".join(done.stdout.splitlines()[-LOG_LINES:]))
-        raise StackError(f"alembic upgrade head failed with exit code {done.returncode}")
+    for name, work in (("alembic upgrade head", migrate), ("api.keys create", keep_key)):
+        done = work(settings)
+        if done.returncode:
+            print("\n".join(done.stdout.splitlines()[-LOG_LINES:]))
+            raise StackError(f"{name} failed with exit code {done.returncode}")
     print(f"{'migrate':<10} done   {time.monotonic() - began:5.1f} s", flush=True)
 
 

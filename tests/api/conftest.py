@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -7,12 +7,15 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from api.credentials import ApiKey, Scope, new_key
 from api.main import create_app
 from api.settings import Settings
 from tests.postgres import plain
 
 Bento = Callable[[httpx.Request], httpx.Response]
 Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+NewKey = Callable[..., Awaitable[str]]
+UNLIMITED: dict[str, Any] = {"api_limit_read": "off", "api_limit_analyze": "off", "api_limit_write": "off"}
 
 
 def no_bento(request: httpx.Request) -> httpx.Response:
@@ -20,36 +23,68 @@ def no_bento(request: httpx.Request) -> httpx.Response:
 
 
 @asynccontextmanager
-async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the app, started and stopped as a server would. An unhandled error is an answer too."""
+async def running(app: FastAPI, key: str = "") -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the app with an API key; the app is started and stopped as by a server.
+
+    An unhandled error is an answer too.
+    """
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://api.test") as client,
+        httpx.AsyncClient(
+            transport=transport, base_url="http://api.test", headers=bearer(key) if key else None
+        ) as client,
     ):
         yield client
 
 
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+@pytest.fixture(scope="session")
+def new_api_key(sql: asyncpg.Connection) -> NewKey:
+    """`await new_api_key("write")`: a key that the database knows."""
+
+    async def new(*scopes: Scope) -> str:
+        row = ApiKey.of(key := new_key(), "test", list(scopes))
+        await sql.execute(
+            "INSERT INTO api_key (id, name, sha256, scopes) VALUES ($1, $2, $3, $4)",
+            row.id,
+            row.name,
+            row.sha256,
+            row.scopes,
+        )
+        return key
+
+    return new
+
+
+@pytest.fixture(scope="session")
+async def api_key(new_api_key: NewKey) -> str:
+    return await new_api_key("write")
+
+
 @pytest.fixture
-def serve(database_url: str) -> Serve:
+def serve(database_url: str, api_key: str) -> Serve:
     """`async with serve(bento, setting=value) as client`: an app of its own."""
 
     def serve(bento: Bento = no_bento, **changed: Any) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-        settings = Settings(_env_file=None, **{"database_url": database_url, **changed})
-        return running(create_app(settings, httpx.MockTransport(bento)))
+        settings = Settings(_env_file=None, **{"database_url": database_url, **UNLIMITED, **changed})
+        return running(create_app(settings, httpx.MockTransport(bento)), api_key)
 
     return serve
 
 
 @pytest.fixture(scope="session")
 def app(database_url: str) -> FastAPI:
-    settings = Settings(_env_file=None, database_url=database_url)
+    settings = Settings(_env_file=None, database_url=database_url, **UNLIMITED)
     return create_app(settings, httpx.MockTransport(no_bento))
 
 
 @pytest.fixture(scope="session")
-async def shared_client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with running(app) as client:
+async def shared_client(app: FastAPI, api_key: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with running(app, api_key) as client:
         yield client
 
 

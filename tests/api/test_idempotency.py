@@ -83,5 +83,6 @@ async def test_the_worker_forgets_after_a_day(client: httpx.AsyncClient, sql: as
             key,
             hours,
         )
-    await sql.execute(FORGET)
+    for statement in FORGET:
+        await sql.execute(statement)
     assert [row[0] for row in await sql.fetch("SELECT idempotency_key FROM first_answer")] == ["new"]

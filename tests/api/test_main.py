@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.api.conftest import bearer
 from tests.api.requests import MOVIE, create, problem
 from tests.postgres import ROOT
 
@@ -35,19 +36,20 @@ async def document(client: httpx.AsyncClient) -> dict[str, Any]:
     return found
 
 
+ALWAYS = {"401", "429", "503"}
 OPERATIONS = {
-    ("post", "/api/reviews"): ("create_review", {"201", "409", "413", "415", "422", "503"}),
-    ("get", "/api/reviews/{movie_id}"): ("list_reviews", {"200", "404", "422", "503"}),
-    ("get", "/api/reviews/{movie_id}/{review_id}"): ("read_review", {"200", "304", "404", "503"}),
+    ("post", "/api/reviews"): ("create_review", {"201", "403", "409", "413", "415", "422", *ALWAYS}),
+    ("get", "/api/reviews/{movie_id}"): ("list_reviews", {"200", "404", "422", *ALWAYS}),
+    ("get", "/api/reviews/{movie_id}/{review_id}"): ("read_review", {"200", "304", "404", *ALWAYS}),
     ("put", "/api/reviews/{review_id}"): (
         "replace_review",
-        {"200", "404", "412", "413", "415", "422", "503"},
+        {"200", "403", "404", "412", "413", "415", "422", *ALWAYS},
     ),
-    ("delete", "/api/reviews/{review_id}"): ("delete_review", {"204", "404", "412", "503"}),
-    ("get", "/api/movies"): ("list_movies", {"200", "422", "503"}),
-    ("get", "/api/movies/{movie_id}"): ("read_movie", {"200", "404", "503"}),
-    ("post", "/api/analyze"): ("analyze", {"200", "413", "415", "422", "502", "503", "504"}),
-    ("post", "/api/analyze/batch"): ("analyze_batch", {"200", "413", "415", "422", "502", "503", "504"}),
+    ("delete", "/api/reviews/{review_id}"): ("delete_review", {"204", "403", "404", "412", *ALWAYS}),
+    ("get", "/api/movies"): ("list_movies", {"200", "422", *ALWAYS}),
+    ("get", "/api/movies/{movie_id}"): ("read_movie", {"200", "404", *ALWAYS}),
+    ("post", "/api/analyze"): ("analyze", {"200", "413", "415", "422", "502", "504", *ALWAYS}),
+    ("post", "/api/analyze/batch"): ("analyze_batch", {"200", "413", "415", "422", "502", "504", *ALWAYS}),
     ("get", "/livez"): ("livez", {"200"}),
     ("get", "/readyz"): ("readyz", {"200", "503"}),
 }
@@ -133,9 +135,10 @@ async def wait_until_alive(client: httpx.AsyncClient, process: subprocess.Popen[
 
 
 async def test_a_real_process_serves_and_stops_when_asked(
-    process: subprocess.Popen[str], port: int, client: httpx.AsyncClient
+    process: subprocess.Popen[str], port: int, client: httpx.AsyncClient, api_key: str
 ) -> None:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as remote:
+    url, key = f"http://127.0.0.1:{port}", bearer(api_key)
+    async with httpx.AsyncClient(base_url=url, headers=key, trust_env=False) as remote:
         await wait_until_alive(remote, process)
         review = await create(remote)
         assert (await remote.get(f"/api/reviews/{MOVIE}")).json()["items"] == [review]

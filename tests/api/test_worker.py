@@ -56,10 +56,11 @@ def bento() -> Bento:
 
 
 @pytest.fixture
-async def api(database_url: str, sql: asyncpg.Connection) -> AsyncIterator[httpx.AsyncClient]:
+async def api(database_url: str, sql: asyncpg.Connection, api_key: str) -> AsyncIterator[httpx.AsyncClient]:
     """The API over an empty table, with no Bento: nothing that it does here needs one."""
     await sql.execute("TRUNCATE review")
-    async with running(create_app(Settings(_env_file=None, database_url=database_url))) as client:
+    app = create_app(Settings(_env_file=None, database_url=database_url))
+    async with running(app, api_key) as client:
         yield client
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from deploy.local.processes import ours
 from deploy.local.supervision import Supervisor
 
 PORTS = ("API_PORT", "BENTO_PORT", "MLFLOW_PORT", "POSTGRES_PORT")
-SETTINGS = (*PORTS, "DATABASE_URL", "POSTGRES_PASSWORD", "VAR_DIR")
+SETTINGS = (*PORTS, "API_KEY", "DATABASE_URL", "POSTGRES_PASSWORD", "VAR_DIR")
+UNLIMITED = [f"API_LIMIT_{kind}=off" for kind in ("READ", "ANALYZE", "WRITE")]
 
 
 class Stack:
@@ -23,7 +25,7 @@ class Stack:
         self.root, self.var = root, root / "var"
         self.supervisor = Supervisor(self.var)
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-        lines = [*(f"{name}={port}" for name, port in self.ports.items()), "POSTGRES_PASSWORD=", "OTHERS=1"]
+        lines = [*(f"{name}={port}" for name, port in self.ports.items()), "POSTGRES_PASSWORD=", *UNLIMITED]
         (root / ".env.example").write_text("\n".join(lines) + "\n")
 
     @property
@@ -47,6 +49,13 @@ class Stack:
             output, _ = process.communicate(timeout=180)
         assert process.returncode == code, output
         return output
+
+    @property
+    def api_key(self) -> str:
+        """What `up` wrote into `.env`."""
+        words = re.search(r"^API_KEY=(.+)$", (self.root / ".env").read_text(), re.MULTILINE)
+        assert words
+        return words[1]
 
     def pid(self, name: str) -> int:
         return self.supervisor.programs()[name].pid

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from api.credentials import id_of
 from deploy.local.settings import StackError, prepare_settings, read_settings, with_value
 from tests.deploy.stack import SETTINGS
 
@@ -24,13 +25,15 @@ def test_the_env_file_comes_from_its_example_with_a_password_of_its_own(folder: 
     assert (
         f"# ours\nAPI_PORT=8100\nPOSTGRES_PASSWORD={settings.postgres_password}\n" in Path(".env").read_text()
     )
+    assert id_of(settings.api_key), "a key that the API takes"
     assert stat.S_IMODE(Path(".env").stat().st_mode) == 0o600
     assert prepare_settings() == settings
 
 
 def test_a_password_in_the_env_file_stays(folder: Path) -> None:
-    (folder / ".env").write_text("POSTGRES_PASSWORD=mine\n")
-    assert prepare_settings().postgres_password == "mine"
+    (folder / ".env").write_text("POSTGRES_PASSWORD=mine\nAPI_KEY=mine too\n")
+    settings = prepare_settings()
+    assert (settings.postgres_password, settings.api_key) == ("mine", "mine too")
 
 
 def test_another_database_needs_no_password(folder: Path) -> None:

@@ -22,5 +22,6 @@ def stack(trained: Project) -> Iterator[Stack]:
 
 @pytest.fixture
 def client(stack: Stack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=stack.url("API_PORT", ""), timeout=30, trust_env=False) as client:
+    key = {"Authorization": f"Bearer {stack.api_key}"}
+    with httpx.Client(base_url=stack.url("API_PORT", ""), headers=key, timeout=30, trust_env=False) as client:
         yield client
