@@ -30,14 +30,14 @@ def migrate(connection: Connection) -> None:
 
 async def migrate_online() -> None:
     # Not the engine of the API: a migration may take longer than a request's statement.
-    engine = create_async_engine(settings.load().database_url, poolclass=NullPool)
+    engine = create_async_engine(settings.load().session_url, poolclass=NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(migrate)
     await engine.dispose()
 
 
 def migrate_offline() -> None:
-    context.configure(url=settings.load().database_url, target_metadata=SQLModel.metadata, literal_binds=True)
+    context.configure(url=settings.load().session_url, target_metadata=SQLModel.metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 

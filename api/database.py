@@ -7,6 +7,7 @@ from typing import Annotated
 
 import asyncpg
 from fastapi import Depends, Request
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker, create_async_engine
@@ -26,19 +27,28 @@ DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 async def connect(settings: Settings, application: str) -> asyncpg.Connection:
-    """One connection of a process that is no server of requests."""
+    """One connection, of a process that serves no requests.
+
+    Past pgbouncer, if there is one: in its transaction mode nobody would hear of a NOTIFY.
+    """
     return await asyncpg.connect(
-        settings.database_url.replace(DRIVER, "postgresql", 1),
+        settings.session_url.replace(DRIVER, "postgresql", 1),
         timeout=settings.api_database_connect_timeout_seconds,
         command_timeout=settings.api_database_statement_timeout_seconds,
         server_settings={"application_name": application},
     )
 
 
+NAME = {"application_name": "movie-review-api"}
+
+UNNAMED = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+"""No cache in asyncpg and in SQLAlchemy: a statement with a name is on one server connection alone."""
+
+
 def create_engine(settings: Settings) -> AsyncEngine:
     """A pool that gives up in seconds: waiting callers would only make an outage longer."""
-    statement_seconds = settings.api_database_statement_timeout_seconds
-    return create_async_engine(
+    pgbouncer = settings.api_database_pgbouncer
+    engine = create_async_engine(
         settings.database_url,
         pool_size=settings.api_database_pool_size,
         max_overflow=0,
@@ -47,14 +57,33 @@ def create_engine(settings: Settings) -> AsyncEngine:
         connect_args={
             "timeout": settings.api_database_connect_timeout_seconds,
             # The server cancels a slow statement first; this catches a server that no longer answers.
-            "command_timeout": statement_seconds + 1,
-            "server_settings": {
-                "application_name": "movie-review-api",
-                "statement_timeout": f"{statement_seconds * 1000:.0f}",
-                "idle_in_transaction_session_timeout": f"{statement_seconds * 1000:.0f}",
-            },
+            "command_timeout": settings.api_database_statement_timeout_seconds + 1,
+            "server_settings": NAME if pgbouncer else NAME | _timeouts(settings),
+            **(UNNAMED if pgbouncer else {}),
         },
     )
+    if pgbouncer:
+        _begin_with(engine, _timeouts(settings))
+    return engine
+
+
+def _timeouts(settings: Settings) -> dict[str, str]:
+    """PostgreSQL's own, in milliseconds."""
+    statement = f"{settings.api_database_statement_timeout_seconds * 1000:.0f}"
+    return {
+        "statement_timeout": statement,
+        "idle_in_transaction_session_timeout": statement,
+        "lock_timeout": f"{settings.api_database_lock_timeout_seconds * 1000:.0f}",
+    }
+
+
+def _begin_with(engine: AsyncEngine, server_settings: dict[str, str]) -> None:
+    """Give them to each transaction alone: pgbouncer refuses them of a connection, which others share."""
+    calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in server_settings.items())
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SELECT {calls}")
 
 
 def create_sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:

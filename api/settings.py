@@ -2,7 +2,7 @@
 
 import re
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
@@ -17,7 +17,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
-    # Both are kept out of repr(), hence out of logs: they may carry a password.
+    # URLs are kept out of repr(), hence out of logs: they may carry a password.
     database_url: str = Field(repr=False)
     bento_url: str = Field(default="http://127.0.0.1:3000", pattern=r"^https?://", repr=False)
 
@@ -38,16 +38,32 @@ class Settings(BaseSettings):
     api_database_pool_timeout_seconds: float = Field(default=5.0, gt=0)
     api_database_connect_timeout_seconds: float = Field(default=5.0, gt=0)
     api_database_statement_timeout_seconds: float = Field(default=5.0, gt=0)
+    api_database_lock_timeout_seconds: float = Field(default=3.0, gt=0)
+
+    api_database_pgbouncer: bool = False
+    # After the flag, which its check looks at.
+    database_direct_url: str = Field(default="", repr=False, validate_default=True)
+
+    @property
+    def session_url(self) -> str:
+        """The database for what needs a session of its own: LISTEN, and the lock that migrations take."""
+        return self.database_direct_url or self.database_url
 
     @field_validator("database_url")
     @classmethod
     def _asyncpg(cls, value: str) -> str:
-        try:
-            driver = make_url(value).drivername
-        except (ArgumentError, ValueError):
-            raise ValueError(f"is not a URL; write it as {EXAMPLE}") from None
-        if driver != DRIVER:
-            raise ValueError(f"starts with {driver}://, and the API speaks asyncpg; write it as {EXAMPLE}")
+        return _require_asyncpg(value)
+
+    @field_validator("database_direct_url")
+    @classmethod
+    def _past_pgbouncer(cls, value: str, info: ValidationInfo) -> str:
+        if value:
+            return _require_asyncpg(value)
+        if info.data.get("api_database_pgbouncer"):
+            raise ValueError(
+                "is not set, and API_DATABASE_PGBOUNCER is true: give the worker and alembic, which need a "
+                f"session, the way past pgbouncer as {EXAMPLE}"
+            )
         return value
 
     @field_validator("api_limit_read", "api_limit_analyze", "api_limit_write")
@@ -58,6 +74,16 @@ class Settings(BaseSettings):
                 "is a number, a slash, and second, minute, hour or day: 600/minute; or it is off"
             )
         return value
+
+
+def _require_asyncpg(url: str) -> str:
+    try:
+        driver = make_url(url).drivername
+    except (ArgumentError, ValueError):
+        raise ValueError(f"is not a URL; write it as {EXAMPLE}") from None
+    if driver != DRIVER:
+        raise ValueError(f"starts with {driver}://, and the API speaks asyncpg; write it as {EXAMPLE}")
+    return url
 
 
 def load() -> Settings:

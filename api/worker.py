@@ -172,7 +172,8 @@ def main() -> None:
     except (*BENTO_AWAY, BadGatewayError) as error:
         raise SystemExit(f"api.worker: {error.detail} Is the Bento up at BENTO_URL?") from None
     except DATABASE_AWAY as error:
-        raise SystemExit(f"api.worker: the database cannot be used ({error}): see DATABASE_URL") from None
+        where = "DATABASE_DIRECT_URL" if config.database_direct_url else "DATABASE_URL"
+        raise SystemExit(f"api.worker: the database cannot be used ({error}): see {where}") from None
     return None
 
 

@@ -6,8 +6,10 @@ import sys
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -23,7 +25,8 @@ def alembic(database_url: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "alembic", *words],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database_url},
+        # Both, or a .env of this checkout could lead to another database.
+        env={**os.environ, "DATABASE_URL": database_url, "DATABASE_DIRECT_URL": database_url},
         capture_output=True,
         text=True,
         timeout=60,
@@ -33,6 +36,16 @@ def alembic(database_url: str, *words: str) -> subprocess.CompletedProcess[str]:
 def plain(database_url: str) -> str:
     """The URL as asyncpg itself reads it."""
     return database_url.replace(DRIVER, "postgresql", 1)
+
+
+@asynccontextmanager
+async def connected(database_url: str, **options: Any) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of one's own, with these options of asyncpg's."""
+    connection = await asyncpg.connect(plain(database_url), **options)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 @pytest.fixture(scope="session")

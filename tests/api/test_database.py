@@ -1,4 +1,5 @@
 import asyncio
+import time
 from pathlib import Path
 
 import asyncpg
@@ -64,6 +65,26 @@ async def test_a_statement_that_takes_too_long_is_503(
     finally:
         await other.close()
     assert (await client.get(f"/api/reviews/{MOVIE}/{review['id']}")).json() == review
+
+
+async def test_a_statement_that_waits_too_long_for_a_lock_is_503(
+    serve: Serve, client: httpx.AsyncClient, database_url: str
+) -> None:
+    review = await create(client)
+    path = f"/api/reviews/{review['id']}"
+    other = await asyncpg.connect(plain(database_url))
+    try:
+        async with serve(api_database_lock_timeout_seconds=0.2) as hasty:
+            async with other.transaction():
+                await other.execute("SELECT FROM review FOR UPDATE")
+                began = time.monotonic()
+                refused = await hasty.put(path, json=UPDATE)
+                assert time.monotonic() - began < 2, "the statement's own time is longer"
+                problem(refused, 503)
+                assert int(refused.headers["Retry-After"]) > 0
+            assert (await hasty.put(path, json=UPDATE)).status_code == 200
+    finally:
+        await other.close()
 
 
 async def test_an_exhausted_pool_is_503(serve: Serve, client: httpx.AsyncClient, database_url: str) -> None:

@@ -52,6 +52,8 @@ def test_a_socket_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
         ("API_BENTO_TIMEOUT_SECONDS", "0", "greater than 0"),
         ("API_BENTO_TIMEOUT_SECONDS", "soon", "number"),
         ("API_DATABASE_POOL_SIZE", "0", "greater than or equal to 1"),
+        ("API_DATABASE_LOCK_TIMEOUT_SECONDS", "0", "greater than 0"),
+        ("DATABASE_DIRECT_URL", "postgresql://ada:hush@db/reviews", "write it as postgresql+asyncpg://"),
     ],
 )
 def test_a_bad_value_is_one_line_that_names_it_and_not_the_password(
@@ -66,6 +68,17 @@ def test_a_bad_value_is_one_line_that_names_it_and_not_the_password(
     assert says in message
     assert "\n" not in message
     assert "hush" not in message
+
+
+def test_behind_pgbouncer_the_way_past_it_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", URL)
+    assert load().session_url == URL
+    monkeypatch.setenv("API_DATABASE_PGBOUNCER", "true")
+    with pytest.raises(SystemExit, match=r"^DATABASE_DIRECT_URL is not set, and API_DATABASE_PGBOUNCER"):
+        load()
+    direct = URL.replace("db:5432", "db:5433")
+    monkeypatch.setenv("DATABASE_DIRECT_URL", direct)
+    assert load().session_url == direct
 
 
 def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from api import queue
+from api.database import connect
 from api.main import create_app
 from api.sentiment import SentimentClient
 from api.settings import Settings
@@ -281,11 +282,32 @@ def test_delays_grow_and_end() -> None:
     assert delay(10_000) <= LONGEST_DELAY
 
 
+async def test_the_database_is_reached_past_pgbouncer(database_url: str) -> None:
+    pgbouncer = "postgresql+asyncpg://u@127.0.0.1:1/d"  # nobody listens there
+    config = Settings(
+        _env_file=None,
+        database_url=pgbouncer,
+        database_direct_url=database_url,
+        api_database_pgbouncer=True,
+    )
+    connection = await connect(config, "test")
+    try:
+        await connection.add_listener(queue.CHANNEL, lambda *_: None)
+    finally:
+        await connection.close()
+
+
+def environment(database_url: str) -> dict[str, str]:
+    """Both, or a .env of this checkout could lead to another database."""
+    urls = {"DATABASE_URL": database_url, "DATABASE_DIRECT_URL": database_url}
+    return {**os.environ, **urls, "BENTO_URL": "http://127.0.0.1:9"}
+
+
 def command(database_url: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "api.worker", *words],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database_url, "BENTO_URL": "http://127.0.0.1:9"},
+        env=environment(database_url),
         capture_output=True,
         text=True,
         timeout=60,
@@ -303,7 +325,7 @@ def test_the_command_ends_when_told_to(database_url: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "api.worker"],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database_url, "BENTO_URL": "http://127.0.0.1:9"},
+        env=environment(database_url),
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
