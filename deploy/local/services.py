@@ -105,7 +105,10 @@ def api(settings: Settings) -> Service:
         name="api",
         port=settings.api_port,
         command=python(
-            "uvicorn", "--factory", "api.main:create_app", "--host", HOST, "--port", str(settings.api_port)
+            *("uvicorn", "--factory", "api.main:create_app"),
+            *("--host", HOST, "--port", str(settings.api_port)),
+            # More than an answer may take, and less than supervisor waits before it kills.
+            *("--timeout-graceful-shutdown", "12"),
         ),
         url=f"{settings.api_url}/docs",
         healthy=lambda: answers(f"{settings.api_url}/readyz"),

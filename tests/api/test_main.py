@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
 from tests.api.conftest import bearer
-from tests.api.requests import MOVIE, create, problem
-from tests.postgres import ROOT
+from tests.api.requests import MOVIE, UPDATE, create, problem
+from tests.postgres import ROOT, plain
 
 HEAVY = {"torch", "transformers", "mlflow", "bentoml", "openvino", "pandas", "numpy"}
 
@@ -150,6 +151,48 @@ async def test_a_real_process_serves_and_stops_when_asked(
     assert process.returncode in {0, -signal.SIGTERM}, output
     assert "Application shutdown complete" in output
     assert "Traceback" not in output
+
+
+async def test_a_request_under_way_is_answered_before_the_process_ends(
+    process: subprocess.Popen[str],
+    port: int,
+    client: httpx.AsyncClient,
+    api_key: str,
+    database_url: str,
+) -> None:
+    review = await create(client)
+    url, key = f"http://127.0.0.1:{port}", bearer(api_key)
+    other = await asyncpg.connect(plain(database_url))
+    try:
+        async with httpx.AsyncClient(base_url=url, headers=key, trust_env=False) as remote:
+            await wait_until_alive(remote, process)
+            async with other.transaction():
+                await other.execute("SELECT FROM review FOR UPDATE")
+                under_way = asyncio.create_task(remote.put(f"/api/reviews/{review['id']}", json=UPDATE))
+                await asyncio.sleep(0.3)
+                process.send_signal(signal.SIGTERM)
+                await until_refused(port)
+                assert not under_way.done()
+            answer = await under_way
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["text"] == UPDATE["text"]
+    finally:
+        await other.close()
+    output, _ = process.communicate(timeout=10)
+    assert "Application shutdown complete" in output
+    assert "Traceback" not in output
+    assert (await client.get(f"/api/reviews/{MOVIE}")).json()["items"] == [answer.json()]
+
+
+async def until_refused(port: int) -> None:
+    async with asyncio.timeout(2):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                return
+            writer.close()
+            await asyncio.sleep(0.05)
 
 
 def test_a_process_without_its_database_url_says_so_and_ends(port: int, tmp_path: Path) -> None:
