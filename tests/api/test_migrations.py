@@ -1,7 +1,16 @@
+import asyncio
+import random
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
 import asyncpg
 import pytest
+from alembic.script import ScriptDirectory
 
-from tests.postgres import NewDatabase, alembic, plain
+from tests.api.test_movies import assert_exact
+from tests.postgres import ROOT, NewDatabase, alembic, connected, plain
 
 INSERT = (
     "INSERT INTO review (id, movie_id, author, text, revision, created_at, updated_at, {columns})"
@@ -103,3 +112,240 @@ async def test_the_database_refuses_what_the_api_refuses(
     await sql.execute(INSERT.format(columns="rating", values="5"))
     with pytest.raises(asyncpg.CheckViolationError):
         await sql.execute(f"UPDATE review SET {column} = {value}")  # noqa: S608 - our own words
+
+
+# With data, and while others write
+
+EARLIER = [
+    script.revision for script in ScriptDirectory(ROOT / "alembic").walk_revisions() if not script.is_head
+]
+BEFORE = """
+INSERT INTO review (id, movie_id, author, text, rating, revision, created_at, updated_at,
+    sentiment_label, sentiment_score, sentiment_model_version)
+SELECT gen_random_uuid(), 'tt' || n % 50, 'before', 't', nullif(n % 11, 0), 1, moment, moment,
+    label, CASE WHEN label IS NOT NULL THEN 0.9 END, CASE WHEN label IS NOT NULL THEN '1' END
+FROM (
+    SELECT n, '2025-03-31 23:30Z'::timestamptz + n * interval '6 hours' AS moment,
+        (ARRAY['positive', 'negative', NULL])[n % 3 + 1] AS label
+    FROM generate_series(1, $1::int) AS n
+) AS rows
+"""
+# Millions of reviews take a while to read; so do these, for whoever migrates.
+SLOW = """
+CREATE FUNCTION public.date_trunc(text, timestamp) RETURNS timestamp LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('application_name') = 'movie-review-migrations' THEN PERFORM pg_sleep(0.002); END IF;
+    RETURN pg_catalog.date_trunc($1, $2);
+END $$
+"""
+WRITERS = 4
+PATIENCE = {"lock_timeout": "3s", "statement_timeout": "5s"}
+"""That of the API."""
+
+MIGRATING = "FROM pg_stat_activity WHERE application_name = 'movie-review-migrations'"
+
+Reviews = dict[UUID, tuple[str, int | None]]
+"""What somebody believes to be kept: movie and rating."""
+
+
+@pytest.fixture
+async def old(new_database: NewDatabase) -> str:
+    """A database of the first version of the service, with 2,000 reviews."""
+    url = await new_database()
+    assert alembic(url, "upgrade", "0001").returncode == 0
+    async with connected(url) as connection:
+        await connection.execute(BEFORE, 2000)
+    return url
+
+
+def upgrade(url: str, *words: str) -> asyncio.Task[subprocess.CompletedProcess[str]]:
+    """The command, on its way."""
+    return asyncio.create_task(asyncio.to_thread(alembic, url, *(words or ("upgrade", "head"))))
+
+
+async def until(condition: Callable[[], Awaitable[bool]], within: float = 30) -> None:
+    async with asyncio.timeout(within):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.05)
+
+
+async def kept(connection: asyncpg.Connection) -> Reviews:
+    rows = await connection.fetch("SELECT id, movie_id, rating FROM review")
+    return {row["id"]: (row["movie_id"], row["rating"]) for row in rows}
+
+
+async def write(url: str, seed: int, own: Reviews, stop: asyncio.Event) -> None:
+    """Insert, update and delete until told to stop; `own` is what must be there then.
+
+    It fails when it has to wait for longer than the API would.
+    """
+    order = random.Random(seed)
+    async with connected(url, server_settings=PATIENCE) as connection:
+        while not stop.is_set():
+            action, rating = order.random(), order.choice((None, 1, 5, 10))
+            id_, movie_id = order.choice(list(own)), f"tt{order.randrange(55)}"
+            if action < 0.4:
+                id_ = uuid4()
+                await connection.execute(
+                    "INSERT INTO review"
+                    " (id, movie_id, author, text, rating, revision, created_at, updated_at)"
+                    " VALUES ($1, $2, 'writer', 't', $3, 1, now(), now())",
+                    *(id_, movie_id, rating),
+                )
+                own[id_] = movie_id, rating
+            elif action < 0.8:
+                await connection.execute(
+                    "UPDATE review SET rating = $2, sentiment_label = 'positive', sentiment_score = 1,"
+                    " sentiment_model_version = '2' WHERE id = $1",
+                    *(id_, rating),
+                )
+                own[id_] = own[id_][0], rating
+            elif len(own) > 1:
+                await connection.execute("DELETE FROM review WHERE id = $1", id_)
+                del own[id_]
+            await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def writing(url: str) -> AsyncIterator[None]:
+    """Several write meanwhile; afterwards every write must have been done, and the figures be exact."""
+    async with connected(url) as connection:
+        everything = list((await kept(connection)).items())
+        owned = [dict(everything[number::WRITERS]) for number in range(WRITERS)]
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as writers:
+            for seed, own in enumerate(owned):
+                writers.create_task(write(url, seed, own, stop))
+            yield
+            stop.set()
+        assert await kept(connection) == {id_: row for own in owned for id_, row in own.items()}
+        await assert_exact(connection)
+
+
+async def test_others_write_while_it_migrates(old: str) -> None:
+    """Longer than a writer waits for a lock, which the count of the reviews must therefore not hold."""
+    async with connected(old) as connection:
+        name = await connection.fetchval("SELECT current_database()")
+        await connection.execute(f"ALTER DATABASE {name} SET search_path = public, pg_catalog; {SLOW}")
+    async with writing(old):
+        done = await upgrade(old)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+async def test_what_an_earlier_revision_kept_is_there_and_counted(
+    new_database: NewDatabase, revision: str
+) -> None:
+    url = await new_database()
+    assert alembic(url, "upgrade", revision).returncode == 0
+    async with connected(url) as connection:
+        await connection.execute(BEFORE, 300)
+        await connection.execute("UPDATE review SET rating = 3 WHERE rating = 4")
+        await connection.execute("DELETE FROM review WHERE rating = 5")
+        before = [row[0] for row in await connection.fetch("SELECT to_jsonb(review) FROM review")]
+        done = alembic(url, "upgrade", "head")
+        assert done.returncode == 0, done.stderr
+        same = "SELECT count(*) FROM review JOIN unnest($1::jsonb[]) AS before ON to_jsonb(review) @> before"
+        assert await connection.fetchval(same, before) == len(before) == len(await kept(connection))
+        await assert_exact(connection)
+    done = alembic(url, "check")
+    assert done.returncode == 0, done.stderr
+
+
+async def test_what_is_counted_already_is_not_counted_twice(old: str) -> None:
+    """As in a database in which an older 0003 has counted."""
+    writers = "SELECT movie_id, xmin::text FROM movie ORDER BY movie_id"
+    assert alembic(old, "upgrade", "0005").returncode == 0
+    async with connected(old) as connection:
+        before = await connection.fetch(writers)
+        for words in (("stamp", "0004"), ("upgrade", "0005")):
+            assert alembic(old, *words).returncode == 0
+        await assert_exact(connection)
+        assert await connection.fetch(writers) == before, "nothing was missing, so nothing is written"
+
+
+async def test_a_busy_table_is_waited_for_and_nobody_waits_long_behind(old: str) -> None:
+    async with connected(old) as connection, connected(old) as reader, writing(old):
+        reading = reader.transaction()
+        await reading.start()
+        await reader.execute("SELECT FROM review LIMIT 1")
+        running = upgrade(old)
+        waited: set[int] = set()
+
+        async def has_waited_twice() -> bool:
+            assert not running.done(), running.result().stderr
+            waiting = await connection.fetch(f"SELECT pid {MIGRATING} AND wait_event_type = 'Lock'")
+            waited.update(row["pid"] for row in waiting)
+            return len(waited) > 1
+
+        await until(has_waited_twice)
+        await reading.rollback()
+        done = await running
+    assert done.returncode == 0, done.stderr
+    assert "table review is busy" in done.stderr
+
+
+async def test_a_table_that_stays_busy_is_named_in_one_line(old: str) -> None:
+    async with connected(old, server_settings={"application_name": "report"}) as reader:
+        async with reader.transaction():
+            await reader.execute("SELECT FROM review LIMIT 1")
+            pid = reader.get_server_pid()
+            done = await upgrade(old, "-x", "tries=2", "upgrade", "head")
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith(f"alembic: table review is busy: pid {pid} (report, idle in transaction)")
+        assert "tried 2 times" in last
+        assert (await upgrade(old)).returncode == 0
+        await assert_exact(reader)
+
+
+def test_a_wrong_number_of_tries_is_named(old: str) -> None:
+    done = alembic(old, "-x", "tries=none", "upgrade", "head")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "alembic: -x tries=none is not a number of at least 1"
+
+
+async def test_of_two_upgrades_one_waits_for_the_other(old: str) -> None:
+    async with connected(old) as connection, connected(old) as reader:
+
+        async def both_are_there() -> bool:
+            building = f"SELECT count(*) {MIGRATING} AND query LIKE 'CREATE INDEX CONCURRENTLY%'"
+            asking = f"SELECT count(*) {MIGRATING} AND query LIKE '%pg_try_advisory_lock%'"
+            return bool(await connection.fetchval(building)) and bool(await connection.fetchval(asking))
+
+        # Building an index concurrently waits for this snapshot, and must not for the other upgrade.
+        async with reader.transaction(isolation="repeatable_read"):
+            await reader.execute("SELECT 1")
+            running = [upgrade(old), upgrade(old)]
+            await until(both_are_there)
+        first, second = await asyncio.gather(*running)
+        assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+        assert "Waiting for another upgrade" in first.stderr + second.stderr
+        assert (first.stderr + second.stderr).count("Running upgrade 0001 -> 0002") == 1
+        await assert_exact(connection)
+
+
+async def test_an_index_that_failed_is_built_again(old: str) -> None:
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'review_due'::regclass"
+    async with connected(old) as connection, connected(old) as reader:
+
+        async def end_it() -> bool:
+            return bool(
+                await connection.fetchval(
+                    f"SELECT pg_terminate_backend(pid, 5000) {MIGRATING}"
+                    " AND query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'"
+                )
+            )
+
+        async with reader.transaction(isolation="repeatable_read"):
+            await reader.execute("SELECT 1")
+            running = upgrade(old)
+            await until(end_it)
+            assert (await running).returncode == 1
+        assert await connection.fetchval(valid) is False
+        done = alembic(old, "upgrade", "head")
+        assert done.returncode == 0, done.stderr
+        assert await connection.fetchval(valid) is True
