@@ -8,6 +8,7 @@ import asyncio
 import logging
 from logging.config import fileConfig
 
+import asyncpg
 import stamina
 from alembic import context
 from sqlalchemy import Connection, text
@@ -119,7 +120,7 @@ async def take_turn(connection: AsyncConnection) -> None:
     By asking again and again: a statement that waits holds a snapshot, and CREATE INDEX CONCURRENTLY waits
     for all of those, so that each would wait for the other.
     """
-    session = (await connection.get_raw_connection()).driver_connection
+    session: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
     waits = False
     while not await session.fetchval("SELECT pg_try_advisory_lock($1)", TURN):
         if not waits:

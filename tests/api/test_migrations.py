@@ -196,12 +196,13 @@ async def write(url: str, seed: int, own: Reviews, stop: asyncio.Event) -> None:
                 )
                 own[id_] = movie_id, rating
             elif action < 0.8:
+                several = order.sample(list(own), min(20, len(own)))
                 await connection.execute(
                     "UPDATE review SET rating = $2, sentiment_label = 'positive', sentiment_score = 1,"
-                    " sentiment_model_version = '2' WHERE id = $1",
-                    *(id_, rating),
+                    " sentiment_model_version = '2' WHERE id = ANY($1)",
+                    *(several, rating),
                 )
-                own[id_] = own[id_][0], rating
+                own.update({id_: (own[id_][0], rating) for id_ in several})
             elif len(own) > 1:
                 await connection.execute("DELETE FROM review WHERE id = $1", id_)
                 del own[id_]
@@ -264,6 +265,22 @@ async def test_what_is_counted_already_is_not_counted_twice(old: str) -> None:
             assert alembic(old, *words).returncode == 0
         await assert_exact(connection)
         assert await connection.fetch(writers) == before, "nothing was missing, so nothing is written"
+
+
+async def test_many_reviews_are_counted_in_parts(old: str) -> None:
+    """Each locks the rows of some movies, and not for long."""
+    async with connected(old) as connection:
+        await connection.execute(BEFORE, 25_000)
+        async with writing(old):
+            done = await upgrade(old)
+            assert done.returncode == 0, done.stderr
+        await connection.execute("TRUNCATE movie, movie_month")
+        for words in (("stamp", "0004"), ("upgrade", "0005")):
+            assert alembic(old, *words).returncode == 0
+        await assert_exact(connection)
+        for table in ("movie", "movie_month"):
+            parts = f"SELECT count(DISTINCT xmin::text) FROM {table}"  # noqa: S608 - our own words
+            assert await connection.fetchval(parts) == 3
 
 
 async def test_a_busy_table_is_waited_for_and_nobody_waits_long_behind(old: str) -> None:
