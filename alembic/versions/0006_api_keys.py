@@ -1,7 +1,7 @@
 """API keys, who wrote which review with one, and how much of their limits callers have spent.
 
 Revision ID: 0006
-Revises: 0004
+Revises: 0005
 Create Date: 2026-11-23 08:50:00+00:00
 """
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "0006"
-down_revision: str = "0004"
+down_revision: str = "0005"
 branch_labels: None = None
 depends_on: None = None
 
