@@ -51,7 +51,8 @@ class Batches(Generic[Result]):
             raise UnavailableError("The sentiment model is busy; try again.", math.ceil(self._seconds()))
         job = Job[Result](texts, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
-        if len(self._under_way) < self._requests:
+        # A task that has just ended is still among them, and would take nothing more.
+        if sum(not task.done() for task in self._under_way) < self._requests:
             task = asyncio.create_task(self._work())
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)

@@ -56,6 +56,14 @@ async def test_no_more_requests_than_allowed_are_under_way() -> None:
     assert [await task for task in tasks] == [["A"], ["B"], ["C"]]
 
 
+async def test_who_asks_again_at_once_does_not_wait_for_others_to_come() -> None:
+    model = Model()
+    model.go.set()
+    asked = batches(model)
+    async with asyncio.timeout(1):
+        assert [await asked.ask(["a"]) for _ in range(3)] == [["A"]] * 3
+
+
 async def test_more_texts_than_fit_are_sent_alone() -> None:
     model = Model()
     model.go.set()
