@@ -28,7 +28,8 @@ class Batches(Generic[Result]):
     """Sends what waits as soon as fewer than `requests` are on their way, up to `most_texts` together.
 
     Nothing is held back for company, and whose caller is gone is not sent. `send` gives one result a text, in
-    order; what it raises goes to each caller whose texts it had.
+    order; what it raises goes to each caller whose texts it had. Whatever it does, at most `most_waiting`
+    texts are here at one time: the bulkhead.
     """
 
     def __init__(
@@ -37,18 +38,22 @@ class Batches(Generic[Result]):
         requests: int,
         most_texts: int,
         most_seconds: float,
+        most_waiting: int,
     ) -> None:
         self._send = send
         self._requests, self._most_texts, self._most_seconds = requests, most_texts, most_seconds
+        self._most_waiting = most_waiting
         self._waiting: deque[Job[Result]] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
         self._texts = 0  # waiting or under way
         self._recent_texts = self._recent_seconds = 0.0
 
     async def ask(self, texts: Sequence[str]) -> list[Result]:
-        """The results of these texts, in order. Raises UnavailableError when they would wait too long."""
-        if self._texts >= 2 * self._most_texts and self._seconds() > self._most_seconds:
-            raise UnavailableError("The sentiment model is busy; try again.", math.ceil(self._seconds()))
+        """The results of these texts, in order. Raises UnavailableError when too much waits already."""
+        if self._is_full(len(texts)):
+            raise UnavailableError(
+                "The sentiment model is busy; try again.", max(1, math.ceil(self._seconds()))
+            )
         job = Job[Result](texts, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
         # A task that has just ended is still among them, and would take nothing more.
@@ -106,6 +111,11 @@ class Batches(Generic[Result]):
     def _keep_pace(self, texts: int, seconds: float) -> None:
         self._recent_texts = MEMORY * self._recent_texts + texts
         self._recent_seconds = MEMORY * self._recent_seconds + seconds
+
+    def _is_full(self, more: int) -> bool:
+        # The pace speaks of answers; of a Bento that gives none, the number of texts does.
+        too_slow = self._texts >= 2 * self._most_texts and self._seconds() > self._most_seconds
+        return too_slow or self._texts + more > self._most_waiting
 
     def _seconds(self) -> float:
         """How long what waits or is under way will take, with every request's place taken."""

@@ -10,6 +10,8 @@ from fastapi import Depends, Request
 from pydantic import TypeAdapter, ValidationError
 
 from api.batches import Batches
+from api.breaker import Breaker
+from api.connections import KeptConnections
 from api.errors import ApiError, BadGatewayError, GatewayTimeoutError, UnavailableError
 from api.models import Analysis, SentimentError
 from api.settings import Settings
@@ -33,11 +35,17 @@ class SentimentClient:
             timeout=httpx.Timeout(self._total_seconds, connect=self._connect_seconds),
             # A proxy of the environment is for the outside world, and the Bento is a neighbour.
             trust_env=False,
-            transport=transport,
+            # Any text may be classified twice.
+            transport=KeptConnections(transport or httpx.AsyncHTTPTransport(trust_env=False)),
         )
+        self._breaker = Breaker(settings.api_bento_breaker_failures, settings.api_bento_breaker_seconds)
         # Half of the time is left for what the guess is wrong by.
         self._batches = Batches(
-            self._post, settings.api_bento_max_requests, MAX_TEXTS, most_seconds=self._total_seconds / 2
+            self._post,
+            settings.api_bento_max_requests,
+            MAX_TEXTS,
+            most_seconds=self._total_seconds / 2,
+            most_waiting=settings.api_bento_max_waiting,
         )
 
     async def aclose(self) -> None:
@@ -49,6 +57,7 @@ class SentimentClient:
 
         Raises UnavailableError (down, busy), GatewayTimeoutError (too slow), BadGatewayError (nonsense).
         """
+        self._breaker.check()  # else it would be told only when a place for its request is free
         try:
             # httpx limits each read; the whole answer may dribble in for longer than that.
             async with asyncio.timeout(self._total_seconds):
@@ -57,6 +66,14 @@ class SentimentClient:
             raise self._too_slow() from error
 
     async def _post(self, texts: list[str]) -> list[Analysis | SentimentError]:
+        with self._breaker.guard():
+            response = await self._answer(texts)
+        if response.status_code != httpx.codes.OK:
+            raise _refused(response)
+        return _parse(response.content, len(texts))
+
+    async def _answer(self, texts: list[str]) -> httpx.Response:
+        """Whatever the Bento says in time."""
         try:
             async with asyncio.timeout(self._total_seconds):
                 response = await self._http.post("/classify", json={"texts": texts})
@@ -67,12 +84,14 @@ class SentimentClient:
             raise UnavailableError("The sentiment model cannot be reached now; try again.") from error
         except httpx.RequestError as error:
             raise _nonsense(str(error)) from error
-        if response.status_code != httpx.codes.OK:
-            raise self._refused(response)
-        return _parse(response.content, len(texts))
+        if response.status_code == httpx.codes.GATEWAY_TIMEOUT:
+            raise self._too_slow()
+        return response
 
     async def is_ready(self) -> bool:
-        """Whether the Bento says that its model is loaded; waits no longer than a connect may take."""
+        """Whether texts are sent, and the Bento says that its model is loaded; no longer than a connect."""
+        if self._breaker.is_open:
+            return False
         try:
             async with asyncio.timeout(self._connect_seconds):
                 response = await self._http.get("/readyz")
@@ -80,17 +99,14 @@ class SentimentClient:
             return False
         return response.is_success
 
-    def _refused(self, response: httpx.Response) -> ApiError:
-        match response.status_code:
-            case httpx.codes.SERVICE_UNAVAILABLE | httpx.codes.TOO_MANY_REQUESTS:
-                return UnavailableError("The sentiment model is busy; try again.", _retry_after(response))
-            case httpx.codes.GATEWAY_TIMEOUT:
-                return self._too_slow()
-            case status:
-                return _nonsense(f"status {status}: {response.text[:200]}")
-
     def _too_slow(self) -> GatewayTimeoutError:
         return GatewayTimeoutError(f"The sentiment model took longer than {self._total_seconds:g} seconds.")
+
+
+def _refused(response: httpx.Response) -> ApiError:
+    if response.status_code in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS):
+        return UnavailableError("The sentiment model is busy; try again.", _retry_after(response))
+    return _nonsense(f"status {response.status_code}: {response.text[:200]}")
 
 
 def _parse(content: bytes, expected: int) -> list[Analysis | SentimentError]:

@@ -24,6 +24,11 @@ class Settings(BaseSettings):
     api_bento_connect_timeout_seconds: float = Field(default=1.0, gt=0)
     api_bento_timeout_seconds: float = Field(default=10.0, gt=0)
     api_bento_max_requests: int = Field(default=4, ge=1)
+    # One batch always fits.
+    api_bento_max_waiting: int = Field(default=1024, ge=64)
+    # As many as may be under way: when the Bento hangs, the first ones to fail are enough.
+    api_bento_breaker_failures: int = Field(default=4, ge=1)
+    api_bento_breaker_seconds: float = Field(default=5.0, gt=0)
 
     worker_poll_seconds: float = Field(default=10.0, gt=0)
     worker_lease_seconds: float = Field(default=60.0, gt=0)

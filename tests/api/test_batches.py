@@ -23,8 +23,14 @@ class Model:
         return [text.upper() for text in texts]
 
 
-def batches(model: Model, requests: int = 1, most_texts: int = 4, most_seconds: float = 10.0) -> Batches[str]:
-    return Batches(model, requests, most_texts, most_seconds)
+def batches(
+    model: Model,
+    requests: int = 1,
+    most_texts: int = 4,
+    most_seconds: float = 10.0,
+    most_waiting: int = 100,
+) -> Batches[str]:
+    return Batches(model, requests, most_texts, most_seconds, most_waiting)
 
 
 async def ask(asked: Batches[str], *callers: Sequence[str]) -> list[asyncio.Task[list[str]]]:
@@ -62,6 +68,19 @@ async def test_who_asks_again_at_once_does_not_wait_for_others_to_come() -> None
     asked = batches(model)
     async with asyncio.timeout(1):
         assert [await asked.ask(["a"]) for _ in range(3)] == [["A"]] * 3
+
+
+async def test_no_more_texts_are_let_in_than_allowed() -> None:
+    model = Model()
+    asked = batches(model, most_waiting=3)
+    tasks = await ask(asked, ["a"], ["b"])
+    with pytest.raises(UnavailableError) as raised:
+        await asked.ask(["c", "d"])
+    assert raised.value.retry_after == 1
+    tasks += await ask(asked, ["e"])
+    model.go.set()
+    assert [await task for task in tasks] == [["A"], ["B"], ["E"]]
+    assert await asked.ask(["f", "g", "h"]) == ["F", "G", "H"], "there is room again"
 
 
 async def test_more_texts_than_fit_are_sent_alone() -> None:
