@@ -11,9 +11,11 @@ from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp
 
 from api import errors, settings
 from api.database import create_engine, create_sessions
+from api.headers import DefaultHeaders
 from api.limits import Limit
 from api.routes import analyze, docs, health, movies, reviews
 from api.sentiment import SentimentClient
@@ -25,6 +27,10 @@ CORS_ANSWER_HEADERS = ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Ret
 
 
 class Api(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        """Starlette's own answer to a crash passes by whatever is added as middleware."""
+        return DefaultHeaders(super().build_middleware_stack())
+
     def openapi(self) -> dict[str, Any]:
         """FastAPI's document with our problems in the place of its own errors."""
         if self.openapi_schema is None:
