@@ -427,17 +427,6 @@ async def test_of_many_edits_of_one_version_exactly_one_wins(client: httpx.Async
     assert (await client.get(created.headers["Location"])).json() == winner.json()
 
 
-async def test_edits_without_a_condition_are_all_done(
-    client: httpx.AsyncClient, sql: asyncpg.Connection
-) -> None:
-    review = await create(client)
-    path = f"/api/reviews/{review['id']}"
-    responses = await asyncio.gather(*(client.put(path, json=UPDATE) for _ in range(20)))
-    assert {response.status_code for response in responses} == {200}
-    assert len({response.headers["ETag"] for response in responses}) == 20
-    assert await sql.fetchval("SELECT revision FROM review") == 21
-
-
 # Delete
 
 
