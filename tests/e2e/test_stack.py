@@ -76,32 +76,6 @@ def test_without_the_bento_analysing_is_503_and_reviews_go_on(stack: Stack, clie
     assert client.post("/api/analyze", json={"text": "Fine."}).status_code == 200
 
 
-@pytest.mark.parametrize("service", ["api", "bento", "postgres", "mlflow", "worker"])
-def test_a_killed_service_comes_back(stack: Stack, client: httpx.Client, service: str) -> None:
-    """With the acknowledged review still there, and its sentiment found; an error meanwhile is no loss."""
-    created = client.post("/api/reviews", json=REVIEW).json()
-    killed = stack.pid(service)
-    for process in stack.processes():
-        if process.pid == killed:
-            process.kill()
-    wait_for(lambda: stack.pid(service) not in (0, killed), seconds=30)
-
-    def serves() -> bool:
-        try:
-            listed = client.get(f"/api/reviews/{REVIEW['movie_id']}")
-            analysed = client.post("/api/analyze", json={"text": "Fine."})
-            mlflow = httpx.get(stack.url("MLFLOW_PORT", "/health"), trust_env=False)
-        except httpx.TransportError:
-            return False
-        if not listed.status_code == analysed.status_code == mlflow.status_code == 200:
-            return False
-        (review,) = listed.json()["items"]
-        return bool(review["sentiment"]) and review | {"sentiment": None} == created
-
-    wait_for(serves, seconds=90)
-    assert client.delete(f"/api/reviews/{created['id']}").status_code == 204
-
-
 def test_mlflow_shows_the_champion(stack: Stack, trained: Project) -> None:
     path = "/api/2.0/mlflow/registered-models/alias?name=sentiment&alias=champion"
     answer = httpx.get(stack.url("MLFLOW_PORT", path), trust_env=False, timeout=30)
