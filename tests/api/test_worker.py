@@ -26,10 +26,11 @@ from tests.postgres import ROOT
 
 
 class Bento:
-    """Calls a text positive when it says good; `version`, `down` and `gate` can be changed meanwhile."""
+    """Calls a text positive when it says good; `version`, `down`, `gone` and `gate` can change meanwhile."""
 
     def __init__(self) -> None:
-        self.version, self.down = "1", False
+        self.version, self.down, self.gone = "1", False, False
+        self.asked = 0
         self.gate = asyncio.Event()
         self.gate.set()
         self.read: list[str] = []
@@ -37,6 +38,9 @@ class Bento:
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         texts: list[str] = json.loads(request.content)["texts"]
         await self.gate.wait()
+        self.asked += 1
+        if self.gone:
+            raise httpx.ConnectError("nobody here", request=request)
         if self.down:
             return httpx.Response(503)
         self.read += texts
@@ -192,6 +196,21 @@ async def test_a_bento_that_is_down_delays_and_loses_nothing(
         await asyncio.sleep(0.5)
         assert [await done(api, review) for review in reviews] == [False] * 3
         bento.down = False
+        await until(lambda: all_done(sql))
+    assert await sql.fetchval("SELECT max(analyze_attempts) FROM review") == 0, "it was not their fault"
+
+
+async def test_a_bento_that_is_gone_is_asked_seldom_and_then_read_to_the_end(
+    api: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
+) -> None:
+    bento.gone = True
+    breaker = {"api_bento_breaker_failures": 1, "api_bento_breaker_seconds": 2}
+    async with working(database_url, bento, **breaker):
+        reviews = [await create(api, f"Good {number}.") for number in range(3)]
+        await asyncio.sleep(1.8)
+        assert bento.asked == 1, "the worker's pauses are shorter than that"
+        assert [await done(api, review) for review in reviews] == [False] * 3
+        bento.gone = False
         await until(lambda: all_done(sql))
     assert await sql.fetchval("SELECT max(analyze_attempts) FROM review") == 0, "it was not their fault"
 
