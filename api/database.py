@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # database refused, serialization or deadlock, out of resources, lock not available, cancelled or shut down.
 NOT_NOW = ("08", "28", "3D", "40", "53", "55P03", "57")
 
-DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a connection of `connect` raises when the database cannot serve."""
 
 
