@@ -54,6 +54,7 @@ def ours_api(place: Place, port: int) -> Start:
             "BENTO_URL": f"http://{HOST}:{bento_port}",
             # Analysing keeps nothing, so the database is never connected to.
             "DATABASE_URL": f"postgresql+asyncpg://nobody@{HOST}:1/nowhere",
+            "API_LIMIT_ANALYZE": "off",  # as it is for the peers
         },
     )
 
