@@ -23,7 +23,10 @@ log = logging.getLogger(__name__)
 NOT_NOW = ("08", "28", "3D", "40", "53", "55P03", "57")
 
 DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What a connection of `connect` raises when the database cannot serve."""
+"""What a connection of `connect` raises when the database cannot serve.
+
+The last comes when the server ends the session just as a statement is sent.
+"""
 
 
 async def connect(settings: Settings, application: str) -> asyncpg.Connection:
