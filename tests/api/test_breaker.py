@@ -10,7 +10,7 @@ from api.errors import ApiError, UnavailableError
 from api.sentiment import SentimentClient
 from tests.api.test_sentiment import GOOD, connected
 
-SECONDS = 0.3
+SECONDS = 0.5
 
 
 class Bento:
