@@ -11,7 +11,7 @@ from pipelines.serving import probabilities
 from tests.deploy.stack import Stack, wait_for
 from tests.project import Project
 
-REVIEW = {"movie_id": "tt0453418", "author": "Ada", "text": "Warm, funny and brave.", "rating": 9}
+REVIEW = {"movie_id": "this-files-own", "author": "Ada", "text": "Warm, funny and brave.", "rating": 9}
 
 
 def test_a_review_is_created_listed_replaced_and_deleted(client: httpx.Client) -> None:
@@ -19,7 +19,7 @@ def test_a_review_is_created_listed_replaced_and_deleted(client: httpx.Client) -
     assert created.status_code == 201
     review = created.json()
     assert REVIEW.items() <= review.items()
-    (listed,) = client.get("/api/reviews/tt0453418").json()["items"]
+    (listed,) = client.get(f"/api/reviews/{REVIEW['movie_id']}").json()["items"]
     assert listed | {"sentiment": None} == review
     path = f"/api/reviews/{review['id']}"
     edit = {"author": "Ada", "text": "Dull at second sight.", "rating": 3}
@@ -28,7 +28,7 @@ def test_a_review_is_created_listed_replaced_and_deleted(client: httpx.Client) -
     found = client.get(created.headers["Location"]).json()
     assert found | {"sentiment": None} == review | edit | {"updated_at": replaced.json()["updated_at"]}
     assert client.delete(path).status_code == 204
-    assert client.get("/api/reviews/tt0453418").json()["items"] == []
+    assert client.get(f"/api/reviews/{REVIEW['movie_id']}").json()["items"] == []
 
 
 def test_the_worker_finds_what_analyzing_says(client: httpx.Client) -> None:
