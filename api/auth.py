@@ -9,13 +9,13 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, func, select, update
 from sqlmodel import col
 
 from api.credentials import ApiKey, Scope, id_of
 from api.database import at_once
 from api.errors import ForbiddenError, UnauthorizedError, UnavailableError
+from api.limits import Limit
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +50,17 @@ async def admit(request: Request, response: Response, kind: str, cost: int = 1) 
 
     Raises UnauthorizedError for a key that is not good, even where none is needed; TooManyRequestsError.
     """
-    limit = request.app.state.limits[kind]
+    limit: Limit | None = request.app.state.limits[kind]
     key = _key(request)
     if key is None and limit is None:
         return Caller(address(request))
-    async with at_once(request) as connection:
-        caller = Caller(address(request)) if key is None else await _holder(connection, key)
-        if limit is not None:
-            response.headers.update(await limit.take(connection, caller.name, cost))
+
+    def work(connection: Connection) -> tuple[Caller, dict[str, str]]:
+        caller = Caller(address(request)) if key is None else _holder(connection, key)
+        return caller, {} if limit is None else limit.take(connection, caller.name, cost)
+
+    caller, headers = await at_once(request, work)
+    response.headers.update(headers)
     return caller
 
 
@@ -110,8 +113,8 @@ def _key(request: Request) -> str | None:
     return key.strip() if scheme.lower() == "bearer" else None
 
 
-async def _holder(connection: AsyncConnection, key: str) -> Caller:
-    kept = await _find(connection, key)
+def _holder(connection: Connection, key: str) -> Caller:
+    kept = _find(connection, key)
     if kept is None:
         raise UnauthorizedError("This API key is not known here.", "invalid_token")
     if (reason := kept.why_not()) is not None:
@@ -119,15 +122,13 @@ async def _holder(connection: AsyncConnection, key: str) -> Caller:
     return Caller(kept.id, kept.id, frozenset(kept.scopes))
 
 
-async def _find(connection: AsyncConnection, key: str) -> ApiKey | None:
+def _find(connection: Connection, key: str) -> ApiKey | None:
     if (key_id := id_of(key)) is None:
         return None
-    row = (await connection.execute(select(ApiKey.__table__).where(col(ApiKey.id) == key_id))).first()  # type: ignore[attr-defined]
+    row = (connection.execute(select(ApiKey.__table__).where(col(ApiKey.id) == key_id))).first()  # type: ignore[attr-defined]
     kept = row and ApiKey(**row._mapping)
     if kept is None or not kept.is_that_of(key):
         return None
     if kept.is_use_stale():
-        await connection.execute(
-            update(ApiKey).where(col(ApiKey.id) == key_id).values(last_used_at=func.now())
-        )
+        connection.execute(update(ApiKey).where(col(ApiKey.id) == key_id).values(last_used_at=func.now()))
     return kept

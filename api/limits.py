@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from sqlalchemy import String, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, String, text
 from sqlmodel import Field, SQLModel
 
 from api.errors import TooManyRequestsError
@@ -59,18 +58,15 @@ class Limit:
         quota, _, unit = words.partition("/")
         return cls(kind, int(quota), SECONDS[unit])
 
-    async def take(self, connection: AsyncConnection, caller: str, cost: int) -> dict[str, str]:
+    def take(self, connection: Connection, caller: str, cost: int) -> dict[str, str]:
         """Spend; returns the headers that say what is left. Raises TooManyRequestsError.
 
         More than the whole quota costs the whole quota: else it could never be had.
         """
         each = self.window / self.quota
         price = min(cost, self.quota) * each
-        row = (
-            await connection.execute(
-                TAKE, {"name": f"{self.kind}:{caller}", "cost": price, "window": float(self.window)}
-            )
-        ).first()
+        asked = {"name": f"{self.kind}:{caller}", "cost": price, "window": float(self.window)}
+        row = connection.execute(TAKE, asked).first()
         # None: the row has come since this statement began. Whoever brought it was the first to spend of it.
         granted, spent = (True, price) if row is None else row
         headers = self._headers(max(0.0, spent))

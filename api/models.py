@@ -1,15 +1,16 @@
 """The nouns of the API: what a client sends, what the database keeps, what a client gets."""
 
 import unicodedata
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator, Strict, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
-from sqlalchemy import CheckConstraint, Index, String, Text, func, text
-from sqlmodel import Field, SQLModel
+from sqlalchemy import CheckConstraint, DateTime, Index, String, Text, func, text, type_coerce
+from sqlmodel import Field, SQLModel, col
 from uuid_utils.compat import uuid7
 
 Label = Literal["positive", "negative"]
@@ -178,6 +179,31 @@ class Review(ReviewBase, table=True):
         self.sqlmodel_update(update)
         self.revision += 1
         self.updated_at = _now()
+
+
+SHOWN: tuple[Any, ...] = (
+    *(Review.id, Review.movie_id, Review.author, Review.text, Review.rating),
+    *(Review.sentiment_label, Review.sentiment_score, Review.sentiment_model_version),
+    # As asyncpg gives them: they are in UTC already, and SQLModel would convert each of them again.
+    type_coerce(col(Review.created_at), DateTime(timezone=True)),
+    type_coerce(col(Review.updated_at), DateTime(timezone=True)),
+)
+"""The columns that `shown` takes."""
+
+
+def shown(row: Sequence[Any]) -> dict[str, Any]:
+    """A ReviewPublic's fields, of a row of these columns that never was a Review."""
+    id, movie_id, author, text, rating, label, score, version, created_at, updated_at = row
+    return {
+        "id": id,
+        "movie_id": movie_id,
+        "author": author,
+        "text": text,
+        "rating": rating,
+        "sentiment": None if label is None else {"label": label, "score": score, "model_version": version},
+        "created_at": created_at,
+        "updated_at": updated_at,
+    }
 
 
 class ReviewPublic(SQLModel):

@@ -39,8 +39,9 @@ async def test_without_the_database_every_review_route_is_503(
         assert "no_such" not in response.text
 
 
+@pytest.mark.parametrize("next_request", ["read", "write"])
 async def test_lost_connections_are_replaced_unnoticed(
-    client: httpx.AsyncClient, sql: asyncpg.Connection
+    client: httpx.AsyncClient, sql: asyncpg.Connection, next_request: str
 ) -> None:
     await create(client)
     lost = await sql.fetch(
@@ -48,6 +49,8 @@ async def test_lost_connections_are_replaced_unnoticed(
         " WHERE application_name = 'movie-review-api'"
     )
     assert lost
+    if next_request == "read":
+        assert (await client.get(f"/api/reviews/{MOVIE}")).status_code == 200
     await create(client)
 
 

@@ -240,6 +240,8 @@ async def test_list_filters_by_sentiment(client: httpx.AsyncClient, sql: asyncpg
     assert await walk(client, limit=2) == ids[::-1]
     page = (await client.get(f"/api/reviews/{MOVIE}", params={"sentiment": "negative"})).json()
     assert page["items"][0]["sentiment"] == {"label": "negative", "score": 0.75, "model_version": "3"}
+    (one,) = page["items"]
+    assert one == (await client.get(f"/api/reviews/{MOVIE}/{one['id']}")).json()
 
 
 @pytest.mark.parametrize(
