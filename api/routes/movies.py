@@ -12,7 +12,7 @@ from api.auth import admitted
 from api.cursor import MovieCursor
 from api.database import SessionDep
 from api.models import MovieId
-from api.movies import MonthPublic, Movie, MovieMonth, MoviePublic, MoviesPublic, MovieSummary
+from api.movies import Movie, MovieMonth, MoviePublic, MoviesPublic, MovieSummary
 
 router = APIRouter(
     prefix="/api/movies",
@@ -69,14 +69,16 @@ async def read_movie(movie_id: MovieId, session: SessionDep) -> MovieSummary:
     movie = await session.get(Movie, movie_id)
     if movie is None or movie.reviews == 0:
         raise errors.NotFoundError(f"There is no review of {movie_id}.")
-    query = select(MovieMonth).where(MovieMonth.movie_id == movie_id, col(MovieMonth.reviews) > 0)
+    reviews = col(MovieMonth.reviews)
+    query = select(col(MovieMonth.month), reviews, col(MovieMonth.positive), col(MovieMonth.negative))
+    query = query.where(MovieMonth.movie_id == movie_id, reviews > 0)
     months = (await session.exec(query.order_by(col(MovieMonth.month)))).all()
     return MovieSummary.model_validate(
         movie,
         update={
             "months": [
-                MonthPublic.model_validate(month.model_dump() | {"month": f"{month.month:%Y-%m}"})
-                for month in months
+                {"month": f"{month:%Y-%m}", "reviews": count, "positive": positive, "negative": negative}
+                for month, count, positive, negative in months
             ]
         },
     )
