@@ -87,7 +87,8 @@ def create_app(
 
 def _add_middleware(app: FastAPI, config: settings.Settings) -> None:
     """The last one that is added sees a request first."""
-    app.add_middleware(GZipMiddleware, minimum_size=1024)
+    # Level 9 takes twice as long, as long as the page itself, for a tenth less.
+    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=1)
     if config.api_cors_origins:
         app.add_middleware(
             CORSMiddleware,
