@@ -18,6 +18,7 @@ from benchmarks.serving.errors import BenchmarkError
 from benchmarks.serving.place import ROOT, inherited
 from benchmarks.serving.processes import HOST, Family, free_port, new_mark
 from benchmarks.serving.run import say, tail
+from benchmarks.store.questions import KEY
 from benchmarks.store.rows import COLUMNS, Source
 from benchmarks.store.servers import wait
 from deploy.local.postgres import BIN
@@ -32,6 +33,8 @@ HASTE = {
     "synchronous_commit": "off",
     "max_wal_size": "'4GB'",
 }
+
+CREATE_KEY = ("api.keys", "create", "benchmark", "--scopes", "admin", "--stdin")
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ async def ensure(server: Server, rows: int) -> str:
         await admin.execute(f"CREATE DATABASE {aside}")
         await configure(admin, [f"ALTER SYSTEM SET {option} = {value}" for option, value in HASTE.items()])
         try:
-            migrate(server.api_url(aside))
+            run(server.api_url(aside), "alembic", "upgrade", "head")
+            run(server.api_url(aside), *CREATE_KEY, given=KEY)
             await fill(server.url(aside), rows)
         finally:
             await configure(admin, ["ALTER SYSTEM RESET ALL"])
@@ -116,17 +120,19 @@ async def configure(admin: asyncpg.Connection, statements: list[str]) -> None:
     await admin.execute("SELECT pg_reload_conf()")
 
 
-def migrate(url: str) -> None:
+def run(url: str, *words: str, given: str = "") -> None:
+    """`python -m ...` with this database."""
     done = subprocess.run(
-        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        [sys.executable, "-m", *words],
         cwd=ROOT,
         env=inherited(os.environ) | {"DATABASE_URL": url},
+        input=given,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     if done.returncode:
-        raise BenchmarkError(f"alembic failed:\n{tail(done.stdout)}")
+        raise BenchmarkError(f"{words[0]} failed:\n{tail(done.stdout)}")
 
 
 async def fill(url: str, rows: int) -> None:

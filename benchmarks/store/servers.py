@@ -26,6 +26,8 @@ def serve(factory: str, url: str, folder: Path) -> Iterator[int]:
         "DATABASE_URL": url,
         "API_DATABASE_POOL_SIZE": str(POOL_SIZE),
         "POOL_SIZE": str(POOL_SIZE),
+        "API_LIMIT_READ": "off",  # the bare handler has none
+        "API_LIMIT_WRITE": "off",
     }
     where = ["--host", HOST, "--port", str(port)]
     command = [sys.executable, "-m", "uvicorn", "--factory", factory, *where]
