@@ -12,7 +12,8 @@ from api.main import create_app
 from api.settings import Settings
 from benchmarks.serving.errors import BenchmarkError
 from benchmarks.store import bare, database, table, throughput
-from benchmarks.store.questions import QUESTIONS, get_to_know, page
+from benchmarks.store.database import CREATE_KEY, run
+from benchmarks.store.questions import HEADERS, KEY, QUESTIONS, get_to_know, page
 from benchmarks.store.rows import COLUMNS, Row, Source
 from tests.postgres import plain
 
@@ -44,6 +45,7 @@ async def test_both_servers_answer_the_same_bytes(database_url: str, monkeypatch
     """And the schema takes the rows, and every question that is asked of a store has a good answer."""
     monkeypatch.setenv("DATABASE_URL", plain(database_url))
     monkeypatch.setenv("POOL_SIZE", "1")
+    run(database_url, *CREATE_KEY, given=KEY)
     connection = await asyncpg.connect(plain(database_url))
     await connection.execute("TRUNCATE review")
     await connection.copy_records_to_table("review", records=rows(), columns=COLUMNS)
@@ -60,7 +62,7 @@ async def test_both_servers_answer_the_same_bytes(database_url: str, monkeypatch
                 assert (await api.get(page(movie))).content == (await peer.get(page(movie))).content
             for question in QUESTIONS.values():
                 method, path, body = question(known)
-                assert (await api.request(method, path, json=body)).is_success
+                assert (await api.request(method, path, json=body, headers=HEADERS)).is_success
     finally:
         await connection.execute("TRUNCATE review")
         await connection.close()
