@@ -2,7 +2,6 @@
 
 import asyncio
 import ipaddress
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,8 +15,6 @@ from api.credentials import ApiKey, Scope, id_of
 from api.database import at_once
 from api.errors import ForbiddenError, UnauthorizedError, UnavailableError
 from api.limits import Limit
-
-log = logging.getLogger(__name__)
 
 bearer = HTTPBearer(
     auto_error=False, scheme_name="API key", description="`python -m api.keys create` makes one."
@@ -125,7 +122,7 @@ def _holder(connection: Connection, key: str) -> Caller:
 def _find(connection: Connection, key: str) -> ApiKey | None:
     if (key_id := id_of(key)) is None:
         return None
-    row = (connection.execute(select(ApiKey.__table__).where(col(ApiKey.id) == key_id))).first()  # type: ignore[attr-defined]
+    row = connection.execute(select(ApiKey.__table__).where(col(ApiKey.id) == key_id)).first()  # type: ignore[attr-defined]
     kept = row and ApiKey(**row._mapping)
     if kept is None or not kept.is_that_of(key):
         return None

@@ -25,7 +25,7 @@ Movies = dict[tuple[str, str], list[str]]
 
 
 def imdb(path: Path) -> Iterator[LabelledReview | Refused]:
-    """Every labelled review of the splits that are there, in the order of their names. Raises PipelineError.
+    """Every labelled review of the splits that are there, as they lie there. Raises PipelineError.
 
     Nothing is unpacked onto the disk, so no name in an archive can lead anywhere.
     """

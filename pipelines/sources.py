@@ -5,7 +5,7 @@ import csv
 import hashlib
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipelines.assets import ROTTEN_TOMATOES, fetch, member
@@ -46,8 +46,7 @@ def table(path: Path, text: str, label: str, movie: str | None = None) -> Iterat
         raise PipelineError(f"{path}, line {rows.line_num}: {error}") from None
 
 
-def require(path: Path, there: object, wanted: list[str]) -> None:
-    names = list(there) if isinstance(there, (list, tuple)) else []
+def require(path: Path, names: Sequence[str], wanted: list[str]) -> None:
     if missing := [name for name in wanted if name not in names]:
         raise PipelineError(
             f"{path} has no column {' and no '.join(missing)}: it has {', '.join(names) or 'none'};"
