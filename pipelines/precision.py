@@ -1,0 +1,22 @@
+"""What training computes with: bf16 where the processor has instructions for it, else fp32."""
+
+import joblib
+import torch
+
+
+def has_bf16() -> bool:
+    """Whether this machine has instructions for bf16: a GPU, or a processor with AVX-512 BF16 or AMX."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    processor = torch.cpu.get_capabilities()
+    return bool(processor.get("avx512_bf16") or processor.get("amx_bf16"))
+
+
+def wants_bf16(precision: str) -> bool:
+    """What `train.precision` comes to on this machine."""
+    return precision == "bf16" or (precision == "auto" and has_bf16())
+
+
+def use_all_cores() -> None:
+    """One thread a core that this process may use; PyTorch looks past the quota of a container."""
+    torch.set_num_threads(joblib.cpu_count(only_physical_cores=True))
