@@ -1,0 +1,95 @@
+"""Figures on their way to an MLflow server that goes away and comes back."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from mlflow import MlflowClient
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from pipelines.errors import PipelineError
+from pipelines.run_log import RunLog
+
+
+@contextlib.contextmanager
+def server(folder: Path, port: int) -> Iterator[str]:
+    """`mlflow server` on the database in the folder; killed at the end."""
+    stores = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--port", str(port), *stores],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PATH": str(Path(sys.executable).parent)},
+        cwd=folder,
+        start_new_session=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        give_up = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{url}/health").is_success:
+                    break
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def logs(log: RunLog, state: TrainerState, step: int) -> None:
+    """What the Trainer does each time."""
+    state.log_history.append({"step": step, "loss": 1 / step, "eval_runtime": 3.0})
+    log.on_log(TrainingArguments(report_to="none"), state, TrainerControl())
+
+
+def history(client: MlflowClient, run_id: str) -> dict[int, float]:
+    entries = client.get_metric_history(run_id, "loss")
+    assert len(entries) == len({entry.step for entry in entries})
+    return {entry.step: entry.value for entry in entries}
+
+
+def test_nothing_is_lost_while_mlflow_is_away_and_nothing_said_twice(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, state = free_port(), TrainerState()
+    with server(tmp_path, port) as url:
+        client = MlflowClient(url)
+        run_id = client.create_run("0").info.run_id
+        log = RunLog(client, run_id)
+        logs(log, state, 20)
+    capfd.readouterr()
+    began = time.monotonic()
+    logs(log, state, 40)
+    logs(log, state, 60)
+    assert time.monotonic() - began < 60  # MLflow's own client would try for four minutes each
+    said = capfd.readouterr().err
+    assert said.count("training goes on") == 1
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(PipelineError, match=r"is done and kept, .* again when MLflow is back"):
+        log.finish(state)
+    with server(tmp_path, port):
+        log.finish(state)
+        wanted = {20: 1 / 20, 40: 1 / 40, 60: 1 / 60}
+        assert history(client, run_id) == pytest.approx(wanted)
+        # A training that goes on from step 40 says 60 again, then 80.
+        again = TrainerState(log_history=[dict(entry) for entry in state.log_history[:2]])
+        later = RunLog(client, run_id)
+        for step in (60, 80):
+            logs(later, again, step)
+        assert history(client, run_id) == pytest.approx(wanted | {80: 1 / 80})
+        assert set(client.get_run(run_id).data.metrics) == {"loss"}
