@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mlflow
 import nncf
@@ -19,13 +20,15 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]  # not in its 
 from transformers import AutoTokenizer, DistilBertForSequenceClassification
 
 from pipelines.assets import sha256
+from pipelines.calibration import fit_temperature
 from pipelines.errors import run_stage
 from pipelines.params import Params, load_params
-from pipelines.serving import inputs, windows
+from pipelines.serving import Classifier, inputs, windows
 from pipelines.tracking import connect, resume
 
 TRAINED = Path("results/train")
 TRAINING_REVIEWS = Path("results/prepare/train.csv")
+CALIBRATION_REVIEWS = Path("results/prepare/calibration.csv")
 SERVED = Path("results/export/serving")
 REFERENCE = Path("results/export/reference")
 
@@ -75,8 +78,27 @@ def write(model: openvino.Model, folder: Path, tokenizer_json: str, serving: dic
     (folder / "serving.json").write_text(json.dumps(serving) + "\n")
 
 
-def export(model: DistilBertForSequenceClassification, params: Params) -> None:
-    """Write the reference, fp32, and the served form as params.yaml wants it."""
+def calibrate(model: DistilBertForSequenceClassification, reference: Path) -> float:
+    """Divide the model's logits by the temperature that suits reviews it was not trained on, and return it.
+
+    `reference` is the exported model: the temperature is fitted on answers as they are served. It goes into
+    the head's weights, so that whoever reads the model gets calibrated answers.
+    """
+    reviews = pd.read_csv(CALIBRATION_REVIEWS, keep_default_na=False)
+    exported = Classifier(reference)
+    labels = reviews["label"].to_numpy()
+    temperature = fit_temperature(exported.logits(reviews["text"].tolist()), labels, exported.positive)
+    with torch.no_grad():
+        for parameter in model.classifier.parameters():
+            parameter.div_(temperature)
+    return temperature
+
+
+def export(model: DistilBertForSequenceClassification, params: Params) -> float:
+    """Calibrate the model; write the reference, fp32, and the served form as params.yaml wants it.
+
+    Returns the temperature, which is in serving.json as well.
+    """
     tokenizer_json = (TRAINED / "model" / "tokenizer.json").read_text()
     labels = list((model.config.id2label or {}).values())
     serving: dict[str, object] = {
@@ -84,6 +106,8 @@ def export(model: DistilBertForSequenceClassification, params: Params) -> None:
         "max_tokens": params.train.max_tokens,
         "windows": params.export.windows,
     }
+    write(convert(model), REFERENCE, tokenizer_json, serving)
+    serving["temperature"] = temperature = calibrate(model, REFERENCE)
     served = reference = convert(model)
     write(reference, REFERENCE, tokenizer_json, serving)
     if params.export.precision == "int8":
@@ -91,6 +115,14 @@ def export(model: DistilBertForSequenceClassification, params: Params) -> None:
         count = min(params.export.calibration_reviews, len(reviews))
         served = quantize(REFERENCE, reviews["text"].sample(count, random_state=params.seed).tolist())
     write(served, SERVED, tokenizer_json, serving)
+    return temperature
+
+
+def weights_sha256(model: DistilBertForSequenceClassification) -> str:
+    """Of the file that the model is saved to."""
+    with TemporaryDirectory() as aside:
+        model.save_pretrained(aside)
+        return sha256(Path(aside, "model.safetensors"))
 
 
 def log_model(run_id: str, model: DistilBertForSequenceClassification, max_tokens: int) -> None:
@@ -124,11 +156,12 @@ def main() -> None:
     params = load_params()
     run_id = json.loads((TRAINED / "run.json").read_text())["run_id"]
     model = DistilBertForSequenceClassification.from_pretrained(TRAINED / "model")
-    export(model, params)
+    temperature = export(model, params)
     connect()
     with resume(run_id):
+        mlflow.log_metric("temperature", temperature)
         mlflow.set_tag("weights_sha256", sha256(SERVED / "model.bin"))
-        mlflow.set_tag("trained_sha256", sha256(TRAINED / "model" / "model.safetensors"))
+        mlflow.set_tag("trained_sha256", weights_sha256(model))
         log_model(run_id, model, params.train.max_tokens)
 
 

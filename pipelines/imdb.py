@@ -37,7 +37,7 @@ def imdb(path: Path) -> Iterator[LabelledReview | Refused]:
             count += 1
             split, side, number, stars = match.groups()
             address = movies[split, side][int(number) : int(number) + 1] or [UNKNOWN_MOVIE]
-            yield review(file, f"{split}-{side}-{number}", address[0], side, int(stars))
+            yield review(file, f"{split}-{side}-{number}_{stars}", address[0], side, int(stars))
     if not count:
         raise PipelineError(
             f"{path} holds no train/pos, train/neg, test/pos or test/neg: name aclImdb or its archive"

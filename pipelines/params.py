@@ -17,6 +17,7 @@ class Section(BaseModel):
 
 class PrepareParams(Section):
     validation_fraction: float = Field(gt=0, lt=1)
+    calibration_fraction: float = Field(gt=0, lt=1)
 
 
 class TrainParams(Section):
@@ -46,11 +47,24 @@ class ExportParams(Section):
     max_accuracy_loss: float = Field(ge=0, le=1)
 
 
+class BehaviourParams(Section):
+    invariance_names: float = Field(ge=0, le=1)
+    invariance_typos: float = Field(ge=0, le=1)
+    negation: float = Field(ge=0, le=1)
+    intensity: float = Field(ge=0, le=1)
+    minimum_function: float = Field(ge=0, le=1)
+
+
+class EvaluateParams(Section):
+    behaviour: BehaviourParams
+
+
 class Params(Section):
     seed: int = Field(ge=0, lt=2**32)
     prepare: PrepareParams
     train: TrainParams
     export: ExportParams
+    evaluate: EvaluateParams
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

@@ -1,8 +1,9 @@
-"""Stage `prepare`: data/reviews.csv -> cleaned, deduplicated, stratified train and validation reviews."""
+"""Stage `prepare`: data/reviews.csv, cleaned and distinct -> training, calibration, validation reviews."""
 
 import html
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -56,15 +57,37 @@ def deduplicate(reviews: pd.DataFrame) -> pd.DataFrame:
     return reviews[agreed & ~key.duplicated()]
 
 
-def split(reviews: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Train and validation rows, the same share of each label, in the order of the data."""
-    train, validation = train_test_split(
-        reviews,
-        test_size=params.prepare.validation_fraction,
-        stratify=reviews["label"],
-        random_state=params.seed,
-    )
-    return train.sort_index(), validation.sort_index()
+def split(reviews: pd.DataFrame, params: Params) -> dict[str, pd.DataFrame]:
+    """Rows for `train`, `calibration` and `validation`, the same share of each label, in the data's order.
+
+    The calibration reviews are taken from what is left for training, so the validation reviews stay the
+    same whatever their number.
+    """
+    fractions = params.prepare
+    rest, validation = apart(reviews, fractions.validation_fraction, params.seed)
+    train, calibration = apart(rest, fractions.calibration_fraction, params.seed)
+    return {"train": train, "calibration": calibration, "validation": validation}
+
+
+def apart(reviews: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The reviews but for a fraction, and that fraction. Raises PipelineError when there are too few."""
+    try:
+        rest, taken = train_test_split(
+            reviews, test_size=fraction, stratify=reviews["label"], random_state=seed
+        )
+    except ValueError as error:
+        raise PipelineError(
+            f"{len(reviews):,} reviews cannot be split by {fraction}: {error} Ingest more, or raise "
+            "prepare.calibration_fraction or prepare.validation_fraction."
+        ) from None
+    return rest.sort_index(), taken.sort_index()
+
+
+def write(parts: Mapping[str, pd.DataFrame]) -> None:
+    """Each part in a file of its name."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name, rows in parts.items():
+        rows.to_csv(OUT / f"{name}.csv", index=False, lineterminator="\n")
 
 
 def main() -> None:
@@ -72,16 +95,13 @@ def main() -> None:
     reviews = read_reviews(REVIEWS)
     cleaned = reviews.assign(text=reviews["text"].map(clean))
     distinct = deduplicate(cleaned[cleaned["text"] != ""])
-    train, validation = split(distinct, params)
-    OUT.mkdir(parents=True, exist_ok=True)
-    train.to_csv(OUT / "train.csv", index=False, lineterminator="\n")
-    validation.to_csv(OUT / "validation.csv", index=False, lineterminator="\n")
+    parts = split(distinct, params)
+    write(parts)
     summary = {
         "data_md5": data_md5(),
         "reviews": len(reviews),
         "dropped": len(reviews) - len(distinct),
-        "train": len(train),
-        "validation": len(validation),
+        **{name: len(rows) for name, rows in parts.items()},
         "positive_share": round(float(distinct["label"].mean()), 4),
     }
     (OUT / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

@@ -1,10 +1,10 @@
 """The exported classifier: four files that the service runs without torch.
 
 model.xml and model.bin (OpenVINO IR: `input_ids` and `attention_mask`, int64, [reviews, tokens] -> logits
-[reviews, 2]), tokenizer.json, and serving.json: the labels in the order of the logits, the tokens of a window
-and how many windows of one text are read. A longer text is cut into the fewest windows of like length, each
-with its [CLS] and [SEP]; what its windows cannot hold is left out of its middle. Its probability is the mean
-of theirs.
+[reviews, 2]), tokenizer.json, and serving.json: the labels in the order of the logits, the tokens of a
+window, how many windows of one text are read, and the temperature that the logits have been divided by. A
+longer text is cut into the fewest windows of like length, each with its [CLS] and [SEP]; what its windows
+cannot hold is left out of its middle. Its probability is the mean of theirs.
 """
 
 import itertools
@@ -17,27 +17,53 @@ import numpy.typing as npt
 import openvino
 from tokenizers import Tokenizer
 
+from pipelines.calibration import mean_softmax
+
 BATCH = 32
 
 Inputs = dict[str, npt.NDArray[np.int64]]
 
 
-def probabilities(folder: Path, texts: list[str]) -> npt.NDArray[np.float64]:
+class Classifier:
+    """The exported model in `folder`, compiled."""
+
+    def __init__(self, folder: Path) -> None:
+        config = json.loads((folder / "serving.json").read_text())
+        self.folder = folder
+        self.positive: int = config["labels"].index("positive")
+        self.temperature: float = config.get("temperature", 1.0)
+        # As it is served: left to itself the CPU takes bf16 where it has it, and machines then disagree.
+        precision = {"INFERENCE_PRECISION_HINT": "f32"}
+        self._model = openvino.Core().compile_model(folder / "model.xml", "CPU", precision)
+
+    @property
+    def threads(self) -> int:
+        """How many the CPU gives it."""
+        return int(self._model.get_property("INFERENCE_NUM_THREADS"))
+
+    @property
+    def mib(self) -> float:
+        """The size of its files."""
+        return sum(file.stat().st_size for file in self.folder.iterdir()) / 2**20
+
+    def logits(self, texts: Sequence[str]) -> list[npt.NDArray[np.float64]]:
+        """Of each text [windows, labels]."""
+        read = windows(self.folder, texts)
+        flat = list(itertools.chain.from_iterable(read))
+        answers = np.empty((len(flat), 2))
+        for rows in by_length(flat):
+            answers[rows] = self._model(inputs([flat[row] for row in rows]))[0]
+        left = iter(answers)
+        return [np.array(list(itertools.islice(left, len(own)))) for own in read]
+
+    def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """The probability that each text is positive, [texts]."""
+        return mean_softmax(self.logits(texts))[:, self.positive]
+
+
+def probabilities(folder: Path, texts: Sequence[str]) -> npt.NDArray[np.float64]:
     """The probability that each text is positive, as the exported model in `folder` sees it."""
-    config = json.loads((folder / "serving.json").read_text())
-    read = windows(folder, texts)
-    flat = list(itertools.chain.from_iterable(read))
-    # As it is served: left to itself the CPU takes bf16 where it has it, and machines disagree on a score.
-    precision = {"INFERENCE_PRECISION_HINT": "f32"}
-    model = openvino.Core().compile_model(folder / "model.xml", "CPU", precision)
-    answers = np.empty(len(flat))
-    positive = config["labels"].index("positive")
-    for rows in by_length(flat):
-        logits = model(inputs([flat[row] for row in rows]))[0].astype(np.float64)
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        answers[rows] = (odds / odds.sum(axis=1, keepdims=True))[:, positive]
-    left = iter(answers)
-    return np.array([np.mean(list(itertools.islice(left, len(own)))) for own in read])
+    return Classifier(folder).probabilities(texts)
 
 
 def windows(folder: Path, texts: Sequence[str]) -> list[list[list[int]]]:

@@ -59,7 +59,10 @@ def test_every_module_a_stage_imports_is_among_its_deps() -> None:
 def imported(module: str, seen: set[str]) -> set[str]:
     """Modules of pipelines that `module` imports, and those that they do."""
     source = (ROOT / "pipelines" / f"{module}.py").read_text()
-    for name in re.findall(r"^from pipelines(?:\.| import )(\w+)", source, flags=re.MULTILINE):
+    names = re.findall(r"^from pipelines\.(\w+)", source, flags=re.MULTILINE)
+    for line in re.findall(r"^from pipelines import (.+)$", source, flags=re.MULTILINE):
+        names += [word.split()[0] for word in line.split(",")]
+    for name in names:
         if name not in seen:
             seen.add(name)
             imported(name, seen)

@@ -43,15 +43,36 @@ def test_duplicates_go_and_so_do_contradictions() -> None:
 def test_the_split_is_stratified_seeded_and_disjoint(reviews: Path) -> None:
     params = load_params(ROOT / "params.yaml")
     everything = deduplicate(read_reviews(reviews))
-    train, validation = split(everything, params)
-    assert len(train) + len(validation) == len(everything)
+    parts = split(everything, params)
+    train, validation = parts["train"], parts["validation"]
+    assert sum(map(len, parts.values())) == len(everything)
     assert len(validation) == pytest.approx(0.2 * len(everything), abs=1)
     assert train["label"].mean() == pytest.approx(validation["label"].mean(), abs=0.001)
-    assert not set(train["text"].str.casefold()) & set(validation["text"].str.casefold())
-    again, _ = split(everything, params)
-    pd.testing.assert_frame_equal(train, again)
-    other, _ = split(everything, params.model_copy(update={"seed": params.seed + 1}))
+    assert len(parts["calibration"]) == pytest.approx(0.05 * 0.8 * len(everything), abs=1)
+    assert parts["calibration"]["label"].mean() == pytest.approx(train["label"].mean(), abs=0.002)
+    assert len({text.casefold() for part in parts.values() for text in part["text"]}) == len(everything)
+    pd.testing.assert_frame_equal(train, split(everything, params)["train"])
+    other = split(everything, params.model_copy(update={"seed": params.seed + 1}))["train"]
     assert set(other["review_id"]) != set(train["review_id"])
+
+
+def test_the_calibration_fold_leaves_the_validation_reviews_as_they_were(reviews: Path) -> None:
+    """Else every model would have to be evaluated anew to be compared."""
+    params = load_params(ROOT / "params.yaml")
+    larger = params.prepare.model_copy(update={"calibration_fraction": 0.3})
+    everything = read_reviews(reviews)
+    one, other = split(everything, params), split(everything, params.model_copy(update={"prepare": larger}))
+    pd.testing.assert_frame_equal(one["validation"], other["validation"])
+    assert len(other["train"]) < len(one["train"])
+
+
+def test_too_few_reviews_are_refused_with_the_way_out() -> None:
+    params = load_params(ROOT / "params.yaml")
+    few = table(*((f"Fine {number}.", number % 2) for number in range(10)))
+    with pytest.raises(
+        PipelineError, match=r"8 reviews cannot be split by 0\.05: .*raise prepare\.calibration"
+    ):
+        split(few, params)
 
 
 @pytest.mark.parametrize(

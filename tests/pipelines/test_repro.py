@@ -1,6 +1,7 @@
 """The whole pipeline, run for real by DVC on a slice of the data with the real encoder."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,18 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from pipelines.serving import probabilities
+from pipelines.calibration import fit_temperature
+from pipelines.serving import Classifier, probabilities
 from tests.project import Project
 
 RESULTS = {
-    "prepare": {"train.csv", "validation.csv", "summary.json"},
+    "prepare": {"train.csv", "calibration.csv", "validation.csv", "summary.json"},
     "train": {"model", "run.json", "history.csv"},
     "export": {"reference", "serving"},
-    "evaluate": {"metrics.json", "predictions.csv", "roc.csv", "precision_recall.csv"},
+    "evaluate": {
+        *("metrics.json", "report.html", "model_card.md"),
+        *("predictions.csv", "roc.csv", "precision_recall.csv", "slices.csv"),
+    },
     "register": {"version.json"},
 }
 
@@ -80,7 +85,7 @@ def test_the_run_holds_params_metrics_plots_datasets_and_lineage(
     assert {name: run.data.metrics[name] for name in metrics} == pytest.approx(metrics)
     assert len(client.get_metric_history(run.info.run_id, "loss")) >= 1
     plots = {file.path for file in client.list_artifacts(run.info.run_id, "plots")}
-    assert plots == {f"plots/{name}.png" for name in ("confusion_matrix", "roc", "precision_recall")}
+    assert {f"plots/{name}.png" for name in ("confusion_matrix", "roc", "precision_recall")} < plots
     assert run.inputs
     inputs = {entry.tags[0].value: entry.dataset for entry in run.inputs.dataset_inputs}
     assert inputs["training"].digest != inputs["validation"].digest
@@ -96,7 +101,8 @@ def test_the_registered_version_carries_lineage_and_is_the_challenger(
     assert version.run_id == run.info.run_id
     assert int(version.version) == read(trained, "register/version.json")["version"]
     assert float(version.tags["accuracy"]) == pytest.approx(run.data.metrics["accuracy"], abs=1e-6)
-    lineage = {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
+    others = ("mlflow.", "behaviour")  # a version has passed, or it would not be one
+    lineage = {name: value for name, value in run.data.tags.items() if not name.startswith(others)}
     assert lineage.items() <= version.tags.items()
 
 
@@ -128,6 +134,44 @@ def test_the_served_form_is_int8_and_answers_like_its_reference(trained: Project
     assert metrics["accuracy_loss"] == pytest.approx(metrics["reference_accuracy"] - metrics["accuracy"])
 
 
+def test_the_run_says_how_sure_it_is_and_how_it_behaves(
+    trained: Project, client: MlflowClient, run: Run
+) -> None:
+    metrics = run.data.metrics
+    assert metrics["accuracy_low"] < metrics["accuracy"] < metrics["accuracy_high"]
+    others = {"log_loss", "roc_auc", "pr_auc", "brier", "ece", "texts_per_second", "model_mib", "temperature"}
+    assert all(metrics[name] > 0 for name in others)
+    assert run.data.tags["behaviour"] == "passed"
+    assert "champion_difference" not in metrics
+    there = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"model_card.md", "predictions.csv", "report"} <= there
+    report = Path(
+        mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="report/report.html")
+    )
+    assert report.read_bytes() == (trained.folder / "results/evaluate/report.html").read_bytes()
+
+
+def test_the_report_is_one_page_that_needs_nothing_else(trained: Project) -> None:
+    page = (trained.folder / "results/evaluate/report.html").read_text()
+    assert set(re.findall(r'(?:src|href)="(data:image/svg|#|[^"]{8})', page)) == {"data:image/svg", "#"}
+    assert page.count("<img") == 7
+    assert "no model is champion yet" in page
+    card = (trained.folder / "results/evaluate/model_card.md").read_text()
+    assert read(trained, "prepare/summary.json")["data_md5"] in card
+    assert f"{read(trained, 'evaluate/metrics.json')['accuracy']:.4f}" in card
+
+
+def test_what_is_served_is_calibrated(trained: Project) -> None:
+    """No other temperature suits the calibration reviews better than the one that is in the head already."""
+    folder = trained.folder / "results"
+    reviews = pd.read_csv(folder / "prepare/calibration.csv")
+    reference = Classifier(folder / "export/reference")
+    assert reference.temperature != 1
+    logits = reference.logits(reviews["text"].tolist())
+    again = fit_temperature(logits, reviews["label"].to_numpy(), reference.positive)
+    assert again == pytest.approx(1, abs=0.01)
+
+
 def test_registering_again_changes_nothing(trained: Project, client: MlflowClient) -> None:
     before = [dict(version) for version in client.search_model_versions("name = 'sentiment'")]
     trained.run("python", "-m", "pipelines.register")
@@ -136,9 +180,20 @@ def test_registering_again_changes_nothing(trained: Project, client: MlflowClien
 
 def test_a_worse_run_does_not_become_the_challenger(trained: Project, client: MlflowClient, run: Run) -> None:
     best = client.get_model_version_by_alias("sentiment", "challenger")
-    trained.run("dvc", "exp", "run", "-S", "train.epochs=0.05")
+    client.set_registered_model_alias("sentiment", "champion", best.version)
+    trained.run(
+        *("dvc", "exp", "run", "-S", "train.epochs=0.05", "-S", "evaluate.behaviour.minimum_function=1.0")
+    )
+    client.delete_registered_model_alias("sentiment", "champion")
     assert client.get_model_version_by_alias("sentiment", "challenger").version == best.version
-    assert len(client.search_runs([run.info.experiment_id])) == 2
+    worse, _ = client.search_runs([run.info.experiment_id], order_by=["attributes.start_time DESC"])
+    assert worse.data.tags["behaviour"].startswith("failed: minimum_function 0.")
+    lost = worse.data.metrics["accuracy"] - run.data.metrics["accuracy"]
+    assert worse.data.metrics["champion_difference"] == pytest.approx(lost)
+    assert worse.data.metrics["champion_difference_high"] < 0
+    assert worse.data.metrics["mcnemar_p"] < 0.05
+    page = (trained.folder / "results/evaluate/report.html").read_text()
+    assert f"worse than the champion, version {best.version}" in page
     trained.run("git", "checkout", "--", "params.yaml", "dvc.lock", check=False)
     trained.run("dvc", "checkout")
 

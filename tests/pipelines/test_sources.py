@@ -90,12 +90,12 @@ def archive_of(tmp_path: Path) -> Path:
 def test_imdb_is_read_from_its_folder_or_its_archive(tmp_path: Path, form: Callable[[Path], Path]) -> None:
     said = ingest(tmp_path, "--source", "imdb-archive", str(form(tmp_path)))
     kept = {row["review_id"]: (row["movie_id"], row["text"], row["label"]) for row in reviews(tmp_path)}
-    assert kept["train-pos-0"] == ("tt0453418", "Warm.<br />Brave.", "1")
-    assert kept["train-neg-0"] == ("tt0064354", "Dull.", "0")
-    assert kept["train-pos-7"] == ("unknown", "A line without an address.", "1")
+    assert kept["train-pos-0_9"] == ("tt0453418", "Warm.<br />Brave.", "1")
+    assert kept["train-neg-0_1"] == ("tt0064354", "Dull.", "0")
+    assert kept["train-pos-7_10"] == ("unknown", "A line without an address.", "1")
     assert not any("Nobody" in text or "root:" in text for _, text, _ in kept.values())
     why = {re.sub(r".*/", "", place): reason for place, reason in quarantine(tmp_path).items()}
-    assert why.keys() == {"1_2.txt", "train-neg-1", "train-neg-2", "9_1.txt"}
+    assert why.keys() == {"1_2.txt", "train-neg-1_1", "train-neg-2_3", "9_1.txt"}
     assert "2 stars" in why["1_2.txt"]
     assert "not UTF-8" in why["9_1.txt"]
     assert "1 duplicates, 3 that are no labelled review" in said
@@ -115,7 +115,7 @@ def test_the_real_imdb_archive_is_ingested_whole(tmp_path: Path) -> None:
 
 def test_the_movie_is_that_of_the_line(tmp_path: Path) -> None:
     (first, *_) = [one for one in imdb(folder_of(tmp_path)) if isinstance(one, LabelledReview)]
-    assert (first.review_id, first.movie_id) == ("train-neg-0", "tt0064354")
+    assert (first.review_id, first.movie_id) == ("train-neg-0_1", "tt0064354")
 
 
 def write_csv(path: Path, *rows: tuple[str, ...]) -> Path:

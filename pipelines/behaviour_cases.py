@@ -1,0 +1,92 @@
+"""Sentences of which one knows what a model must make of them (CheckList, Ribeiro et al. 2020)."""
+
+import itertools
+import random
+import re
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+Expected = Literal["same", "lower", "not lower", "not higher", "positive", "negative"]
+
+
+class Case(NamedTuple):
+    """A text, the same one changed, and what may become of its probability of being positive."""
+
+    text: str
+    changed: str
+    expected: Expected
+
+
+PEOPLE = (
+    *("Mary Johnson", "John Smith", "Mohammed Khan", "Wei Zhang", "Lakshmi Rao", "Aisha Okafor"),
+    *("José García", "Olga Ivanova", "Yuki Tanaka", "Tom O'Brien"),
+)
+MOVIES = ("Midnight Train", "The Blue Harbour", "Station Nine", "Emma and Paul", "River Street", "The Visit")
+ABOUT_PEOPLE = (
+    "{} gives a moving performance.",
+    "{} is wonderful in the leading role.",
+    "A smart, funny script, directed with a light hand by {}.",
+    "{} is wasted in a dull role.",
+    "Even {} cannot save this tedious mess.",
+    "The direction by {} is clumsy and lifeless.",
+)
+ABOUT_MOVIES = (
+    "{} is a delight from beginning to end.",
+    "I loved every minute of {}.",
+    "{} is a dreary waste of time.",
+    "I was bored by {} after ten minutes.",
+)
+
+GOOD = ("good", "great", "funny", "moving", "charming", "entertaining", "enjoyable", "clever", "satisfying")
+BAD = ("bad", "boring", "dull", "terrible", "tedious", "predictable", "disappointing", "clumsy", "annoying")
+NEGATED = (
+    ("The movie is {}.", "The movie is not {}."),
+    ("This is a {} film.", "This is not a {} film."),
+    ("The story is {}.", "The story isn't {}."),
+    ("I found it {}.", "I did not find it {}."),
+)
+STRONGER = (
+    ("The movie is {}.", "The movie is very {}."),
+    ("The story is {}.", "The story is really {}."),
+    ("I found it {}.", "I found it extremely {}."),
+)
+
+PLAIN = ("The movie is {}.", "The acting is {}.", "What a {} film!", "It is {} from start to finish.")
+PLAINLY_GOOD = ("excellent", "wonderful", "brilliant", "superb", "delightful", "fantastic")
+PLAINLY_BAD = ("awful", "terrible", "horrible", "boring", "dreadful", "pathetic")
+
+
+def names() -> Iterator[Case]:
+    """Who plays in it and what it is called says nothing about how good it is."""
+    for templates, fillings in ((ABOUT_PEOPLE, PEOPLE), (ABOUT_MOVIES, MOVIES)):
+        for template, (one, other) in itertools.product(templates, itertools.pairwise(fillings)):
+            yield Case(template.format(one), template.format(other), "same")
+
+
+def typos(reviews: Sequence[str], seed: int) -> Iterator[Case]:
+    """Two neighbouring letters of a word of a real review are swapped; short words are left alone."""
+    rng = random.Random(seed)  # noqa: S311  # no secret
+    for review in reviews:
+        if words := list(re.finditer(r"[A-Za-z]{4,}", review)):
+            word = rng.choice(words)
+            at = rng.randrange(word.start() + 1, word.end() - 2)
+            yield Case(review, f"{review[:at]}{review[at + 1]}{review[at]}{review[at + 2 :]}", "same")
+
+
+def negation() -> Iterator[Case]:
+    """What is not good is less good than what is."""
+    for (plain, negated), word in itertools.product(NEGATED, GOOD):
+        yield Case(plain.format(word), negated.format(word), "lower")
+
+
+def intensity() -> Iterator[Case]:
+    """What is very good is no worse than what is good, and what is very bad no better than what is bad."""
+    for (plain, stronger), word in itertools.product(STRONGER, (*GOOD, *BAD)):
+        yield Case(plain.format(word), stronger.format(word), "not lower" if word in GOOD else "not higher")
+
+
+def minimum() -> Iterator[Case]:
+    """What nobody could mistake."""
+    for template, word in itertools.product(PLAIN, (*PLAINLY_GOOD, *PLAINLY_BAD)):
+        text = template.format(word)
+        yield Case(text, text, "positive" if word in PLAINLY_GOOD else "negative")
