@@ -56,6 +56,10 @@ ingest: install ## Fetch the reviews into data/
 repro: install ## Run the pipeline: prepare, train, export, evaluate, register
 	dvc repro
 
+.PHONY: sweep
+sweep: install ## Search for better params (sweep.yaml), then register the best run; again goes on
+	python -m pipelines.sweep
+
 .PHONY: promote
 promote: install ## Make the best registered model the served one
 	python -m bentos.sentiment.promote --alias challenger

@@ -27,6 +27,7 @@ from pipelines.precision import use_all_cores, wants_bf16
 from pipelines.run_log import RunLog
 from pipelines.tracking import connect
 from pipelines.training import ReviewTrainer, make_trainer
+from pipelines.trial import trial_callbacks, trial_tags
 
 TRAIN = Path("results/prepare/train.csv")
 VALIDATION = Path("results/prepare/validation.csv")
@@ -106,14 +107,14 @@ def main() -> None:
     identity = params.train.model_dump(exclude={"checkpoint_seconds"}) | {"precision": precision}
     kept = checkpoints.find({"seed": params.seed, **identity}, model, [TRAIN, VALIDATION, Path(__file__)])
     processor = str(torch.cpu.get_capabilities()["cpu_name"])
-    tags = lineage(VALIDATION) | {"precision": precision, "processor": processor}
+    tags = lineage(VALIDATION) | trial_tags() | {"precision": precision, "processor": processor}
     client = connect()
     with kept.locked():
         with begin(kept, tags) as run:
             log_inputs(params, *reviews, tags["data_md5"])
             log = RunLog(client, run.info.run_id)
-            saving = SaveInTime(kept, params.train.checkpoint_seconds)
-            trainer = make_trainer(params, model, tokenizer, reviews, kept.folder, [log, saving])
+            callbacks = [log, SaveInTime(kept, params.train.checkpoint_seconds), *trial_callbacks()]
+            trainer = make_trainer(params, model, tokenizer, reviews, kept.folder, callbacks)
             state = train(trainer, kept)
             log.finish(state)
             write(trainer, state, run.info.run_id)

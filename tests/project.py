@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT_FILES = (
     *("api", "alembic", "bentos", "deploy", "pipelines"),
     *(".dvc/config", ".dvcignore", ".env.example", ".gitignore", "README.md"),
-    *("alembic.ini", "dvc.yaml", "params.yaml", "pyproject.toml"),
+    *("alembic.ini", "dvc.yaml", "params.yaml", "pyproject.toml", "sweep.yaml"),
 )
 
 

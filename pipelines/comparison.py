@@ -1,0 +1,50 @@
+"""A sweep's trials side by side: a table, and a parallel-coordinates plot as a page and as a picture."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import optuna
+import pandas as pd
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import TrialState
+
+
+def table(study: optuna.Study, names: Sequence[str]) -> pd.DataFrame:
+    """One row per trial that is finished or pruned, best first: number, state, DVC experiment, MLflow run,
+    accuracy (nothing where it was pruned), the params `names`, seconds.
+    """
+    rows = []
+    for trial in study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)):
+        done = trial.state == TrialState.COMPLETE
+        rows.append(
+            {
+                "trial": trial.number,
+                "state": "finished" if done else "pruned",
+                "experiment": trial.user_attrs.get("experiment", ""),
+                "run_id": trial.user_attrs.get("run_id", ""),
+                "accuracy": trial.value if done else None,
+                **{name: trial.params[name] for name in names},
+                "seconds": round(trial.duration.total_seconds()) if trial.duration else None,
+            }
+        )
+    return pd.DataFrame(rows).sort_values(["accuracy", "trial"], ascending=[False, True])
+
+
+def write(study: optuna.Study, names: Sequence[str], folder: Path) -> None:
+    """trials.csv, and if any trial finished parallel_coordinates.html and .png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table(study, names).to_csv(folder / "trials.csv", index=False, lineterminator="\n")
+    if not study.get_trials(states=(TrialState.COMPLETE,), deepcopy=False):
+        return
+    page = optuna.visualization.plot_parallel_coordinate(study, params=list(names), target_name="accuracy")
+    page.write_html(folder / "parallel_coordinates.html")
+    with warnings.catch_warnings(), mpl.rc_context():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        axes = optuna.visualization.matplotlib.plot_parallel_coordinate(
+            study, params=list(names), target_name="accuracy"
+        )
+        if figure := axes.get_figure(root=True):
+            figure.set_size_inches(3 + 2 * len(names), 5)
+            figure.savefig(folder / "parallel_coordinates.png", bbox_inches="tight")
