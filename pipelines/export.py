@@ -24,6 +24,7 @@ from pipelines.calibration import fit_temperature
 from pipelines.errors import run_stage
 from pipelines.params import Params, load_params
 from pipelines.serving import Classifier, inputs, windows
+from pipelines.snapshot import renew
 from pipelines.tracking import connect, resume
 
 TRAINED = Path("results/train")
@@ -158,7 +159,8 @@ def main() -> None:
     model = DistilBertForSequenceClassification.from_pretrained(TRAINED / "model")
     temperature = export(model, params)
     connect()
-    with resume(run_id):
+    with resume(run_id) as run:
+        renew(run)
         mlflow.log_metric("temperature", temperature)
         mlflow.set_tag("weights_sha256", sha256(SERVED / "model.bin"))
         mlflow.set_tag("trained_sha256", weights_sha256(model))

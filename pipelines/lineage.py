@@ -1,16 +1,23 @@
-"""Where a run comes from: code, data, params. The same tags go to the run and to the registered version."""
+"""Where a run comes from: code, data, params. The same tags go to the run and to the registered version.
 
+`python -m pipelines.lineage` is the way back from a version; pipelines/origin.py is that.
+"""
+
+import hashlib
 import os
 import subprocess
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 from pipelines.assets import sha256
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, run_stage
 
 # What a pipeline run itself rewrites says nothing about the code that ran.
 _WRITTEN_BY_DVC = ":!dvc.lock"
+_PARAMS = "params.yaml"
 
 
 def lineage(split: Path) -> dict[str, str]:
@@ -18,12 +25,17 @@ def lineage(split: Path) -> dict[str, str]:
 
     `split` is the validation file: two accuracies compare only when it is the same.
     """
+    return state() | {"split_sha256": sha256(split)}
+
+
+def state() -> dict[str, str]:
+    """Tags naming the code, the data and the params that the project's folder holds now."""
     return {
-        "git_sha": _git("rev-parse", "HEAD") or "none",
+        "git_sha": _commit() or "none",
         "git_dirty": str(bool(_git("status", "--porcelain", "--", ".", _WRITTEN_BY_DVC))).lower(),
+        "patch_sha256": hashlib.sha256(patch).hexdigest() if (patch := uncommitted()) else "none",
         "data_md5": data_md5(),
-        "split_sha256": sha256(split),
-        "params_sha256": sha256(Path("params.yaml")),
+        "params_sha256": sha256(Path(_PARAMS)),
         "dvc_experiment": os.environ.get("DVC_EXP_NAME", "none"),
     }
 
@@ -36,7 +48,48 @@ def data_md5(pointer: Path = Path("data.dvc")) -> str:
         raise PipelineError(f"{pointer} is missing: run `make ingest`, then `dvc add data`") from None
 
 
+def uncommitted() -> bytes:
+    """What sets the folder apart from its commit, for `git apply`: changed, deleted and new files.
+
+    Without params.yaml, which is kept whole, and without what git ignores. Nothing when all is committed,
+    or where there is no git. The user's index is not touched: git is lent one of our own, and a place
+    for the objects that it makes.
+    """
+    if not _commit():
+        return b""
+    objects = Path(_git("rev-parse", "--git-path", "objects")).resolve()
+    with tempfile.TemporaryDirectory() as scratch:
+        ours = {
+            "GIT_INDEX_FILE": f"{scratch}/index",
+            "GIT_OBJECT_DIRECTORY": scratch,
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
+        }
+        _need_git("read-tree", "HEAD", env=ours)
+        _need_git("add", "--all", "--", ".", _WRITTEN_BY_DVC, f":!{_PARAMS}", env=ours)
+        # The plumbing heeds no settings of the user's, such as diff.noprefix or an external diff.
+        return _need_git("diff-index", "-p", "--cached", "--binary", "HEAD", env=ours)
+
+
+def _commit() -> str:
+    return _git("rev-parse", "--verify", "--quiet", "HEAD")
+
+
 def _git(*words: str) -> str:
     """What git prints, or nothing where there is no git checkout (an unpacked archive, a container)."""
     run = subprocess.run(["git", *words], capture_output=True, text=True)
     return run.stdout.strip() if run.returncode == 0 else ""
+
+
+def _need_git(*words: str, env: Mapping[str, str]) -> bytes:
+    run = subprocess.run(["git", *words], capture_output=True, env=os.environ | dict(env))
+    if run.returncode:
+        reason = run.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
+        raise PipelineError(f"git cannot tell what is not committed: {reason[0]}; see `git status`")
+    return run.stdout
+
+
+if __name__ == "__main__":
+    # The stages import this module for its tags; the way back would be one more reason to train again.
+    from pipelines.origin import main
+
+    run_stage(main)

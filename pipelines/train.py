@@ -25,6 +25,7 @@ from pipelines.lineage import lineage
 from pipelines.params import Params, load_params
 from pipelines.precision import use_all_cores, wants_bf16
 from pipelines.run_log import RunLog
+from pipelines.snapshot import keep, note_changes
 from pipelines.tracking import connect
 from pipelines.training import ReviewTrainer, make_trainer
 from pipelines.trial import trial_callbacks, trial_tags
@@ -57,7 +58,9 @@ def begin(kept: Checkpoints, tags: Mapping[str, str]) -> mlflow.ActiveRun:
     """The run of this training: the one that a process which did not end began, or a new one."""
     if kept.run_id:
         try:
-            return mlflow.start_run(run_id=kept.run_id)
+            run = mlflow.start_run(run_id=kept.run_id)
+            mlflow.set_tags(dict(tags))
+            return run
         except MlflowException:
             print(f"run {kept.run_id} is no longer in MLflow: training goes on in a new one")
     run = mlflow.start_run(tags=dict(tags))
@@ -111,6 +114,7 @@ def main() -> None:
     client = connect()
     with kept.locked():
         with begin(kept, tags) as run:
+            keep(tags)
             log_inputs(params, *reviews, tags["data_md5"])
             log = RunLog(client, run.info.run_id)
             callbacks = [log, SaveInTime(kept, params.train.checkpoint_seconds), *trial_callbacks()]
@@ -118,6 +122,7 @@ def main() -> None:
             state = train(trainer, kept)
             log.finish(state)
             write(trainer, state, run.info.run_id)
+            note_changes(tags)
         kept.delete()
 
 
