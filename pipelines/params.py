@@ -12,7 +12,7 @@ from pipelines.errors import PipelineError
 class Section(BaseModel):
     """A part of params.yaml: no key may be missing, misspelt or out of its limits."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
 class PrepareParams(Section):
@@ -59,12 +59,18 @@ class EvaluateParams(Section):
     behaviour: BehaviourParams
 
 
+class RegisterParams(Section):
+    refuse_dirty: bool
+
+
 class Params(Section):
     seed: int = Field(ge=0, lt=2**32)
     prepare: PrepareParams
     train: TrainParams
     export: ExportParams
     evaluate: EvaluateParams
+    # pydantic's classes have a `register` already, that of abstract classes.
+    registration: RegisterParams = Field(alias="register")
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

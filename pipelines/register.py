@@ -1,6 +1,7 @@
 """Stage `register`: the best-accuracy run of this data version becomes a version of the model `sentiment`."""
 
 import json
+import sys
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -8,7 +9,11 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from pipelines.candidates import LINEAGE, Candidates, candidates, name
 from pipelines.errors import PipelineError, run_stage
+from pipelines.params import load_params
+from pipelines.reason import description, reason
+from pipelines.snapshot import CHANGED
 from pipelines.tracking import connect, logged_model
 
 MODEL = "sentiment"
@@ -16,76 +21,134 @@ ALIAS = "challenger"
 RUN = Path("results/train/run.json")
 OUT = Path("results/register")
 
-# What a version must be able to say about where it comes from.
-LINEAGE = (
-    "git_sha",
-    "git_dirty",
-    "data_md5",
-    "split_sha256",
-    "params_sha256",
-    "dvc_experiment",
-    "weights_sha256",
-    "trained_sha256",
-)
-
-
-# And how good the served form is, beside the trained one.
+# How good the served form is, beside the trained one.
 FIGURES = ("accuracy", "reference_accuracy", "agreement", "max_probability_difference")
 
+# MLflow tries three times to number a version; with many registers at once that may not do.
+_TRIES = 10
+_BUSY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 
-def best_run(client: MlflowClient, like: Run) -> Run:
-    """The finished run with the highest accuracy on the data and the split that `like` had."""
-    same = [f"tags.{tag} = '{like.data.tags[tag]}'" for tag in ("data_md5", "split_sha256")]
-    runs = client.search_runs(
-        experiment_ids=[like.info.experiment_id],
-        # MLflow drops an order_by it cannot read without a word, so the metric is asked for as well.
-        filter_string=" and ".join([*same, "attributes.status = 'FINISHED'", "metrics.accuracy >= 0"]),
-        order_by=["metrics.accuracy DESC", "attributes.start_time ASC"],
-        max_results=1,
-    )
-    if not runs:
-        raise PipelineError(
-            "no finished run of this data version has an accuracy: run `dvc repro --force evaluate`"
-        )
-    return runs[0]
+
+def register(client: MlflowClient, like: Run, refuse_dirty: bool) -> tuple[ModelVersion, Candidates]:
+    """The version of the best run, now the challenger, and whom it was chosen from.
+
+    Several may do this at once, on several machines. Whoever sets the alias looks again at the runs
+    afterwards; so the last to set it has seen what all others saw, and the best stays.
+    """
+    while True:
+        found = candidates(client, like, refuse_dirty)
+        version = version_of(client, found.runs[0])
+        challenge(client, version, found)
+        again = candidates(client, like, refuse_dirty)
+        if again.runs[0].info.run_id == found.runs[0].info.run_id:
+            return version, again
 
 
 def version_of(client: MlflowClient, run: Run) -> ModelVersion:
-    """The registered version of the run's model, made if there is none yet."""
-    run_id = run.info.run_id
-    known = client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
-    model = logged_model(client, run_id)
-    for version in known:
-        if version.source == model.model_uri or version.source == model.artifact_location:
-            return version
-    tags = {tag: run.data.tags[tag] for tag in LINEAGE}
-    return client.create_model_version(
-        MODEL,
-        source=model.model_uri,
-        run_id=run_id,
-        model_id=model.model_id,
-        tags=tags | {name: f"{run.data.metrics[name]:.6f}" for name in FIGURES},
-    )
+    """The registered version of the run's model, made if there is none yet.
+
+    MLflow lets one model become two versions. Its database does number them one by one: whoever makes one
+    sees every lower number afterwards, and takes its own back when there is a lower of the same model.
+    """
+    model = logged_model(client, run.info.run_id)
+    sources = {model.model_uri, model.artifact_location}
+    if known := versions(client, run.info.run_id, sources):
+        return known[0]
+    for attempt in range(_TRIES):
+        try:
+            made = client.create_model_version(
+                MODEL,
+                source=model.model_uri,
+                run_id=run.info.run_id,
+                model_id=model.model_id,
+                tags=tags_of(run),
+            )
+            break
+        except MlflowException as error:
+            if attempt == _TRIES - 1 or error.error_code not in _BUSY:
+                raise
+    lowest = versions(client, run.info.run_id, sources)[0]
+    if lowest.version != made.version:
+        client.delete_model_version(MODEL, made.version)
+    return lowest
 
 
-def main() -> None:
-    client = connect()
+def versions(client: MlflowClient, run_id: str, sources: set[str]) -> list[ModelVersion]:
+    """The versions of this model of the run, the lowest number first."""
+    found = client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
+    return sorted((one for one in found if one.source in sources), key=lambda one: int(one.version))
+
+
+def tags_of(run: Run) -> dict[str, str]:
+    """Of a version: where the run comes from and how good it is."""
+    tags = {tag: run.data.tags[tag] for tag in (*LINEAGE, CHANGED) if tag in run.data.tags}
+    figures = {figure: run.data.metrics[figure] for figure in FIGURES if figure in run.data.metrics}
+    return tags | {figure: f"{value:.6f}" for figure, value in figures.items()}
+
+
+def challenge(client: MlflowClient, version: ModelVersion, found: Candidates) -> None:
+    """Make the version the challenger and write down why, unless that is done already.
+
+    The figures of a version change when `evaluate` has run anew.
+    """
+    before = challenger(client)
+    tags = tags_of(found.runs[0])
+    stale = {tag: value for tag, value in tags.items() if version.tags.get(tag) != value}
+    for tag, value in stale.items():
+        client.set_model_version_tag(MODEL, version.version, tag, value)
+    is_new = before is None or before.version != version.version
+    if is_new or stale or not version.description:
+        client.update_model_version(MODEL, version.version, description(client, found, before))
+    if is_new:
+        client.set_registered_model_alias(MODEL, ALIAS, version.version)
+
+
+def challenger(client: MlflowClient) -> ModelVersion | None:
+    try:
+        return client.get_model_version_by_alias(MODEL, ALIAS)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+    return None
+
+
+def ensure_model(client: MlflowClient) -> None:
     try:
         client.create_registered_model(MODEL)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    run = best_run(client, like=client.get_run(json.loads(RUN.read_text())["run_id"]))
-    version = version_of(client, run)
-    client.set_registered_model_alias(MODEL, ALIAS, version.version)
+
+
+def current_run(client: MlflowClient) -> Run:
+    """The run of results/. Raises PipelineError when it is in another MLflow store."""
+    run_id = json.loads(RUN.read_text())["run_id"]
+    try:
+        return client.get_run(run_id)
+    except MlflowException:
+        raise PipelineError(
+            f"run {run_id} is not in MLflow at {client.tracking_uri}: run `dvc repro --force` to train"
+            " again, or set MLFLOW_TRACKING_URI to the store that has it"
+        ) from None
+
+
+def main() -> None:
+    client = connect()
+    current = current_run(client)
+    ensure_model(client)
+    version, found = register(client, current, load_params().registration.refuse_dirty)
+    if why := found.refused.get(name(current)):
+        print(f"this run, {name(current)}, is not registered: {why}", file=sys.stderr)
+    best = found.runs[0]
     OUT.mkdir(parents=True, exist_ok=True)
     result = {
         "version": int(version.version),
-        "run_id": run.info.run_id,
-        "accuracy": run.data.metrics["accuracy"],
+        "run_id": best.info.run_id,
+        "accuracy": best.data.metrics["accuracy"],
+        "reason": reason(found),
     }
     (OUT / "version.json").write_text(json.dumps(result, indent=2) + "\n")
-    print(f"{MODEL} version {version.version}, accuracy {result['accuracy']:.4f}, is the {ALIAS}")
+    print(f"{MODEL} version {version.version} is the {ALIAS}: {result['reason']}")
 
 
 if __name__ == "__main__":
