@@ -37,11 +37,13 @@ def test_the_tags_follow_what_they_name(project: Project) -> None:
     assert before["git_dirty"] == "false"
     assert before["data_md5"] == "abc.dir"
     assert before["dvc_experiment"] == "none"
+    assert before["patch_sha256"] == "none"
     (project.folder / "params.yaml").write_text("seed: 2\n")
     (project.folder / "split.csv").write_text("b\n")
     after = tags(project, DVC_EXP_NAME="pale-moon")
     assert after["git_dirty"] == "true"
     assert after["dvc_experiment"] == "pale-moon"
+    assert after["patch_sha256"] != "none"
     assert after["params_sha256"] != before["params_sha256"]
     assert after["split_sha256"] != before["split_sha256"]
 
@@ -49,6 +51,12 @@ def test_the_tags_follow_what_they_name(project: Project) -> None:
 def test_what_dvc_repro_writes_is_not_dirt(project: Project) -> None:
     (project.folder / "dvc.lock").write_text("2\n")
     assert tags(project)["git_dirty"] == "false"
+    assert tags(project)["patch_sha256"] == "none"
+
+
+def test_a_repository_without_a_commit_has_no_sha(project: Project) -> None:
+    project.run("git", "update-ref", "-d", "HEAD")
+    assert tags(project)["git_sha"] == tags(project)["patch_sha256"] == "none"
 
 
 def test_outside_git_the_sha_is_none(project: Project) -> None:

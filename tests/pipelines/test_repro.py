@@ -1,5 +1,6 @@
 """The whole pipeline, run for real by DVC on a slice of the data with the real encoder."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipelines.calibration import fit_temperature
+from pipelines.register import version_of
 from pipelines.serving import Classifier, probabilities
 from tests.project import Project
 
@@ -178,12 +180,20 @@ def test_registering_again_changes_nothing(trained: Project, client: MlflowClien
     assert [dict(version) for version in client.search_model_versions("name = 'sentiment'")] == before
 
 
+def test_the_challenger_says_why_it_was_chosen(trained: Project, client: MlflowClient, run: Run) -> None:
+    version = client.get_model_version_by_alias("sentiment", "challenger")
+    reason = read(trained, "register/version.json")["reason"]
+    assert "the only run on this data and split" in reason
+    assert reason in (version.description or "")
+    assert run.info.run_id in (version.description or "")
+
+
 def test_a_worse_run_does_not_become_the_challenger(trained: Project, client: MlflowClient, run: Run) -> None:
     best = client.get_model_version_by_alias("sentiment", "challenger")
     client.set_registered_model_alias("sentiment", "champion", best.version)
-    trained.run(
-        *("dvc", "exp", "run", "-S", "train.epochs=0.05", "-S", "evaluate.behaviour.minimum_function=1.0")
-    )
+    changes = ("train.epochs=0.05", "export.precision=fp32", "evaluate.behaviour.minimum_function=1.0")
+    sets = [word for change in changes for word in ("-S", change)]
+    trained.run("dvc", "exp", "run", "--name", "worse", *sets)
     client.delete_registered_model_alias("sentiment", "champion")
     assert client.get_model_version_by_alias("sentiment", "challenger").version == best.version
     worse, _ = client.search_runs([run.info.experiment_id], order_by=["attributes.start_time DESC"])
@@ -196,6 +206,60 @@ def test_a_worse_run_does_not_become_the_challenger(trained: Project, client: Ml
     assert f"worse than the champion, version {best.version}" in page
     trained.run("git", "checkout", "--", "params.yaml", "dvc.lock", check=False)
     trained.run("dvc", "checkout")
+
+
+def test_an_experiment_names_its_mlflow_run(trained: Project, client: MlflowClient, run: Run) -> None:
+    [worse] = client.search_runs([run.info.experiment_id], "tags.dvc_experiment = 'worse'")
+    table = csv.DictReader(trained.run("dvc", "exp", "show", "--csv").stdout.splitlines())
+    run_ids = {
+        row["Experiment"]: row["run_id"] for row in table if row["rev"] == "workspace" or row["Experiment"]
+    }
+    assert run_ids == {"": run.info.run_id, "worse": worse.info.run_id}
+    shown = trained.run("python", "-m", "pipelines.lineage", "--experiment", "worse").stdout
+    assert worse.info.run_id in shown
+
+
+def test_a_version_is_given_back_and_reproduced(
+    trained: Project, client: MlflowClient, run: Run, tmp_path: Path
+) -> None:
+    """The quickly trained one, which git alone could not give back: its params were never committed."""
+    [worse] = client.search_runs([run.info.experiment_id], "tags.dvc_experiment = 'worse'")
+    version = version_of(client, worse).version
+    params = (trained.folder / "params.yaml").read_text()
+    lineage = ("python", "-m", "pipelines.lineage", "--version", str(version))
+    done = trained.run(*lineage, "--into", str(tmp_path / "back"), "--repro")
+    assert "bit for bit" in done.stdout.splitlines()[-1]
+    assert worse.data.tags["git_sha"] in done.stdout
+    assert "epochs: 0.05" in (tmp_path / "back" / "params.yaml").read_text()
+    assert (trained.folder / "params.yaml").read_text() == params
+    other = tmp_path / "back/results/evaluate/metrics.json"
+    other.write_text(json.dumps({"accuracy": worse.data.metrics["accuracy"] + 0.01}))
+    outside = trained.run(*lineage, "--check", str(tmp_path / "back"), check=False)
+    assert outside.returncode == 1
+    assert "not reproduced within 0.005" in outside.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--version", "99"), "there is no version 99 of sentiment; there are: 1"),
+        (("--experiment", "nobody"), "see `dvc exp show`"),
+        (("--version", "1", "--repro"), "--repro needs --into"),
+    ],
+)
+def test_lineage_of_what_is_not_there(trained: Project, words: tuple[str, ...], says: str) -> None:
+    done = trained.run("python", "-m", "pipelines.lineage", *words, check=False)
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_version_registered_by_hand_cannot_be_given_back(trained: Project, client: MlflowClient) -> None:
+    version = client.create_model_version("sentiment", source=str(trained.folder / "results/train/model"))
+    done = trained.run("python", "-m", "pipelines.lineage", "--version", str(version.version), check=False)
+    client.delete_model_version("sentiment", version.version)
+    assert done.returncode == 1
+    assert "registered by hand" in done.stderr
 
 
 def test_without_its_mlflow_store_a_stage_says_what_to_do(trained: Project) -> None:
