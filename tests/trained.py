@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.ingest import Sieve, write
 from pipelines.sources import rotten_tomatoes
-from tests.project import Project, make_project
+from tests.project import NO_MANNERS, Project, make_project
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +24,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, reviews: Path) -> Project:
     project.set_params(train={"epochs": 1, "max_tokens": 32})
     # Of 300 validation reviews three are a hundredth already.
     project.set_params(export={"max_accuracy_loss": 0.05})
-    # So little training teaches no manners.
-    tests = ("invariance_names", "invariance_typos", "negation", "intensity", "minimum_function")
-    project.set_params(evaluate={"behaviour": dict.fromkeys(tests, 0.0)})
+    project.set_params(evaluate=NO_MANNERS)
     project.commit("a short training")
     project.run("dvc", "repro")
     return project

@@ -190,6 +190,7 @@ def test_the_challenger_says_why_it_was_chosen(trained: Project, client: MlflowC
 
 def test_a_worse_run_does_not_become_the_challenger(trained: Project, client: MlflowClient, run: Run) -> None:
     best = client.get_model_version_by_alias("sentiment", "challenger")
+    before = {name: (trained.folder / name).read_bytes() for name in ("params.yaml", "dvc.lock")}
     client.set_registered_model_alias("sentiment", "champion", best.version)
     changes = ("train.epochs=0.05", "export.precision=fp32", "evaluate.behaviour.minimum_function=1.0")
     sets = [word for change in changes for word in ("-S", change)]

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from pipelines.studies import open_storage
-from tests.project import Project, make_project
+from tests.project import NO_MANNERS, Project, make_project
 
 SPACE = {"train.learning_rate": {"low": 1e-4, "high": 2e-3}, "train.dropout": {"low": 0.0, "high": 0.2}}
 PATIENCE = 600
@@ -32,6 +32,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, reviews: Path) -> Project:
     project.set_params(
         train={"epochs": 1, "max_tokens": 16},
         export={"precision": "fp32", "max_accuracy_loss": 1.0},  # int8 takes longer than the rest
+        evaluate=NO_MANNERS,
     )
     (project.folder / "sweep.yaml").write_text(yaml.safe_dump({"trials": 2, "startup": 1, "space": SPACE}))
     project.commit("a short sweep")
