@@ -22,6 +22,7 @@ from transformers import AutoTokenizer, DistilBertForSequenceClassification
 from pipelines.assets import sha256
 from pipelines.calibration import fit_temperature
 from pipelines.errors import run_stage
+from pipelines.first_token import read_first_token
 from pipelines.params import Params, load_params
 from pipelines.serving import Classifier, inputs, windows
 from pipelines.snapshot import renew
@@ -47,8 +48,9 @@ class Logits(torch.nn.Module):
 
 
 def convert(model: DistilBertForSequenceClassification) -> openvino.Model:
-    """The model as OpenVINO IR with free batch and token axes."""
+    """The model as OpenVINO IR with free batch and token axes; its last layer reads its first token only."""
     example = torch.ones(2, 8, dtype=torch.int64)
+    read_first_token(model)
     traced = Logits(model).train(False)
     with warnings.catch_warnings():
         # Tracing remarks on branches over shapes; the exported model is compared with this one in the tests.
