@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import socket
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,7 +12,6 @@ from typing import Any
 
 import mlflow
 import optuna
-import psutil
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, TrialPruned, UpdateFinishedTrialError
@@ -25,6 +22,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pipelines.errors import PipelineError
 from pipelines.experiment import Workspace, end_group
 from pipelines.lineage import data_md5
+from pipelines.owner import is_dead, is_experiment, machine, owner
 from pipelines.params import Params
 from pipelines.space import Sweep, baseline, override, suggest
 from pipelines.studies import open_storage
@@ -250,40 +248,6 @@ def wait_for(study: optuna.Study, attribute: str) -> None:
     last = time.monotonic() + CREATION_SECONDS
     while attribute not in study.user_attrs and time.monotonic() < last:
         time.sleep(0.2)
-
-
-def owner() -> dict[str, Any]:
-    """This process, for others to see whether it still runs."""
-    return {"machine": machine(), "pid": os.getpid(), "began": psutil.Process().create_time()}
-
-
-def machine() -> str:
-    """The host, and where it has them the namespace of process ids: a container's are others."""
-    try:
-        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return socket.gethostname()
-
-
-def is_dead(trial: FrozenTrial) -> bool:
-    """Whether the trial's process was on this machine, and is gone."""
-    if trial.user_attrs.get("machine") != machine():
-        return False
-    try:
-        found = psutil.Process(trial.user_attrs["pid"])
-        return bool(
-            abs(found.create_time() - trial.user_attrs["began"]) > 1 or found.status() == psutil.STATUS_ZOMBIE
-        )
-    except psutil.NoSuchProcess:
-        return True
-
-
-def is_experiment(pid: int, name: str) -> bool:
-    """Whether the process still is the `dvc exp run` of this name: ids are used again."""
-    try:
-        return name in psutil.Process(pid).cmdline()
-    except psutil.NoSuchProcess:
-        return False
 
 
 def say(number: int, values: dict[str, Any], outcome: str) -> None:
