@@ -160,6 +160,8 @@ def log(client: mlflow.MlflowClient, found: Findings, figures: Mapping[str, Figu
     model_id = logged_model(client, found.origin.run_id).model_id
     mlflow.log_metrics({**found.metrics, **of_now}, model_id=model_id)
     mlflow.set_tag("behaviour", found.behaviour)
+    # Promotion takes the difference for one to the champion of its day only if that is who it was told from.
+    mlflow.set_tag("champion_version", found.comparison.version if found.comparison else "none")
     for name, figure in figures.items():
         mlflow.log_figure(figure, f"plots/{name}.png")
     mlflow.log_artifact(str(OUT / "report.html"), "report")

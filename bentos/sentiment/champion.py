@@ -4,10 +4,12 @@
 seconds to import and 150 MB, so a server that runs leaves the fetching to a process of its own.
 """
 
+import contextlib
 import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,17 +64,38 @@ def load(settings: Settings) -> LocalModel:
     return model
 
 
+@contextlib.contextmanager
+def opened(version: "ModelVersion", settings: Settings) -> Iterator[Path]:
+    """The checked serving folder of any version, kept in the store or only for now. Raises RegistryError."""
+    with store.locked():
+        kept = store.find(store.tag(str(version.version), _expected(version)))
+    if kept:
+        yield kept.folder
+    else:
+        with _downloaded(version, settings) as folder:
+            yield folder
+
+
 def _from_registry(version: "ModelVersion", settings: Settings) -> LocalModel:
-    expected = version.tags.get("weights_sha256", "")
+    if kept := store.find(store.tag(str(version.version), _expected(version))):
+        return kept
+    with _downloaded(version, settings) as folder:
+        return store.keep(folder, str(version.version), settings.tracking_uri)
+
+
+def _expected(version: "ModelVersion") -> str:
+    expected: str = version.tags.get("weights_sha256", "")
     if not expected:
         raise RegistryError(
             f"version {version.version} has no tag weights_sha256, so its weights cannot be checked:"
             " register it again with `make repro`"
         )
-    return store.find(store.tag(str(version.version), expected)) or _download(version, expected, settings)
+    return expected
 
 
-def _download(version: "ModelVersion", expected: str, settings: Settings) -> LocalModel:
+@contextlib.contextmanager
+def _downloaded(version: "ModelVersion", settings: Settings) -> Iterator[Path]:
+    """The files as they were registered, in a folder that goes in the end."""
     with tempfile.TemporaryDirectory(prefix="sentiment-") as aside:
         folder = registry.download(version, settings, Path(aside))
         missing = [name for name in store.FILES if not (folder / name).is_file()]
@@ -80,10 +103,10 @@ def _download(version: "ModelVersion", expected: str, settings: Settings) -> Loc
             raise RegistryError(
                 f"version {version.version} has no serving/{missing[0]}: register it again with `make repro`"
             )
-        _check(version, folder / "model.bin", expected)
+        _check(version, folder / "model.bin", _expected(version))
         if (trained := folder / "model").is_dir():
             _check(version, trained / cuda.WEIGHTS, version.tags.get("trained_sha256", ""))
-        return store.keep(folder, str(version.version), settings.tracking_uri)
+        yield folder
 
 
 def _check(version: "ModelVersion", weights: Path, expected: str) -> None:

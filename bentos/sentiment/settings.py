@@ -65,3 +65,21 @@ class Settings(BaseSettings):
         ge=0,
         description="CPU threads for inference, of each worker; 0 shares the cores among the workers.",
     )
+    promote_max_accuracy_drop: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="The accuracy that a candidate may lack of the champion's, on the same reviews.",
+    )
+    promote_max_accuracy_loss: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="The accuracy that the served form of a candidate may have lost against the trained one.",
+    )
+    promote_max_latency_ratio: float = Field(
+        default=1.25, gt=0, description="How many times the champion's time a candidate may take for a text."
+    )
+    promote_max_size_ratio: float = Field(
+        default=1.5, gt=0, description="How many times the champion's size the files of a candidate may have."
+    )

@@ -3,11 +3,13 @@
 import hashlib
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import openvino as ov
 import torch
 from mlflow import MlflowClient
+from mlflow.entities import Metric, RunTag
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
@@ -16,6 +18,8 @@ from pipelines.export import convert
 MAX_TOKENS = 64
 WINDOWS = 2
 LICENSE = Path(__file__).resolve().parents[2] / "LICENSE"
+SIGNATURE = Path(__file__).with_name("MLmodel")
+"""As `export` logs it; a test holds the two together."""
 REVIEWS = [
     "A warm, funny and beautifully acted film that stays with you for days.",
     "The plot makes no sense and the jokes fall flat from the first scene.",
@@ -81,21 +85,49 @@ def build_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def register(client: MlflowClient, serving: Path, accuracy: str | None = "0.8") -> str:
+def register(
+    client: MlflowClient,
+    serving: Path,
+    accuracy: str | None = "0.8",
+    *,
+    metrics: Mapping[str, float] | None = None,
+    run_tags: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    signature: Path | None = SIGNATURE,
+) -> str:
     """Register the folder, and model/ beside it, as the pipeline does. Returns the version."""
     experiment = client.get_experiment_by_name("sentiment")
     assert experiment is not None
-    model = client.create_logged_model(experiment.experiment_id, name="sentiment")
+    run_id = log_run(client, experiment.experiment_id, dict(metrics or {}), dict(run_tags or {}))
+    model = client.create_logged_model(experiment.experiment_id, name="sentiment", source_run_id=run_id)
     client.log_model_artifacts(model.model_id, str(serving), "serving")
-    tags = {"weights_sha256": hashlib.sha256((serving / "model.bin").read_bytes()).hexdigest()}
+    all_tags = {"weights_sha256": hashlib.sha256((serving / "model.bin").read_bytes()).hexdigest()}
     if (trained := serving.parent / "model").is_dir():
         client.log_model_artifacts(model.model_id, str(trained), "model")
         weights = (trained / "model.safetensors").read_bytes()
-        tags["trained_sha256"] = hashlib.sha256(weights).hexdigest()
+        all_tags["trained_sha256"] = hashlib.sha256(weights).hexdigest()
+    if signature:
+        client.log_model_artifact(model.model_id, str(signature))
     client.finalize_logged_model(model.model_id, "READY")
     if accuracy is not None:
-        tags["accuracy"] = accuracy
+        all_tags["accuracy"] = accuracy
+    all_tags |= {"data_md5": "data", "split_sha256": "split"} | dict(tags or {})
     # A server wants the id; without one MLflow would look for it in its global store and not in the client's.
     model_id = model.model_id if client.tracking_uri.startswith("http") else None
-    version = client.create_model_version("sentiment", model.artifact_location, tags=tags, model_id=model_id)
+    version = client.create_model_version(
+        "sentiment", model.artifact_location, run_id=run_id, tags=all_tags, model_id=model_id
+    )
     return str(version.version)
+
+
+def log_run(client: MlflowClient, experiment_id: str, metrics: dict[str, float], tags: dict[str, str]) -> str:
+    """A run as `evaluate` leaves it: behaviour passed and nothing lost, unless told otherwise."""
+    run_id: str = client.create_run(experiment_id).info.run_id
+    figures = {"accuracy": 0.8, "reference_accuracy": 0.8, "accuracy_loss": 0.0} | metrics
+    client.log_batch(
+        run_id,
+        metrics=[Metric(name, value, 0, 0) for name, value in figures.items()],
+        tags=[RunTag(*tag) for tag in ({"behaviour": "passed"} | tags).items() if tag[1]],
+    )
+    client.set_terminated(run_id)
+    return run_id
