@@ -5,7 +5,7 @@ import sys
 
 from bentos.sentiment import registry
 from bentos.sentiment.promotion import commands
-from bentos.sentiment.promotion.aliases import find
+from bentos.sentiment.promotion.aliases import aliased, find
 from bentos.sentiment.promotion.errors import EXIT_CODES, PromotionError
 from bentos.sentiment.promotion.report import Report
 from bentos.sentiment.registry import MODEL, RegistryError
@@ -82,12 +82,14 @@ def run(options: argparse.Namespace, settings: Settings) -> Report:
     try:
         if options.history is not None:
             return commands.history_of(client, options.history)
+        now = aliased(client)
         if options.status:
-            return commands.status(client)
+            return commands.status(now)
+        asked = commands.Asked(options.reason, options.dry_run, options.force)
         if options.rollback:
-            return commands.roll_back(client, options.reason, options.dry_run, settings)
-        version = find(client, options.alias, options.version)
-        return commands.promote(client, version, options.reason, options.dry_run, options.force, settings)
+            return commands.roll_back(client, now, asked, settings)
+        candidate = find(client, options.alias, options.version)
+        return commands.promote(client, now, candidate, asked, settings)
     except MlflowException as error:
         raise registry.unreachable(settings, error) from error
 

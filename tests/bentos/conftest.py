@@ -132,6 +132,15 @@ def registry(empty_database: Path, tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
+def two(registry: Registry, serving: list[Path]) -> Registry:
+    """Version 1, accuracy 0.80, is champion; version 2, accuracy 0.85, is challenger."""
+    registry.promote(serving[0], "0.80")
+    register(registry.client, serving[1], "0.85")
+    registry.client.set_registered_model_alias("sentiment", "challenger", "2")
+    return registry
+
+
+@pytest.fixture
 def mlflow_server(empty_database: Path, tmp_path: Path) -> Iterator[MlflowServer]:
     """A server of this test alone, with no version."""
     with serve_registry(empty_database, tmp_path / "server") as server:
@@ -146,6 +155,8 @@ def settings(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Se
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.uri)
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    # The models here take a tenth of a millisecond, and the machine may have other things to do.
+    monkeypatch.setenv("SENTIMENT_PROMOTE_MAX_LATENCY_RATIO", "10")
     monkeypatch.setattr("bentoml._internal.utils.analytics.usage_stats.do_not_track", lambda: True)
     models = registry.folder / "bentoml" / "models"
     models.mkdir(parents=True)

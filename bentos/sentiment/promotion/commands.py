@@ -1,10 +1,10 @@
 """What `python -m bentos.sentiment.promote` can be asked for. Each raises PromotionError, MlflowException."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bentos.sentiment.promotion import aliases, gates, history
-from bentos.sentiment.promotion.aliases import Versions, aliased, number
+from bentos.sentiment.promotion.aliases import Versions, number
 from bentos.sentiment.promotion.errors import PromotionError
 from bentos.sentiment.promotion.history import Plan
 from bentos.sentiment.promotion.report import (
@@ -25,8 +25,15 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
-def status(client: "MlflowClient") -> Report:
-    now = aliased(client)
+class Asked(NamedTuple):
+    """How somebody wants it done, and why."""
+
+    reason: str
+    dry_run: bool
+    force: bool
+
+
+def status(now: Versions) -> Report:
     return Report("shown", lines=aliases_table(now), found={"aliases": aliases_json(now)})
 
 
@@ -38,26 +45,20 @@ def history_of(client: "MlflowClient", count: int) -> Report:
 
 
 def promote(
-    client: "MlflowClient",
-    candidate: "ModelVersion",
-    reason: str,
-    dry_run: bool,
-    force: bool,
-    settings: Settings,
+    client: "MlflowClient", now: Versions, candidate: "ModelVersion", asked: Asked, settings: Settings
 ) -> Report:
     """Judge the candidate, outside the lock as that takes time, and make it the champion if it passes."""
-    before = aliased(client)
-    champion = before.get("champion")
+    champion = now.get("champion")
     if number(champion) == number(candidate):
-        return unchanged(before, number(candidate))
+        return unchanged(now, number(candidate))
     verdicts = gates.judge(client, candidate, champion, settings)
     stopped = tuple(one for one in verdicts if one.stops)
-    plan = Plan(number(champion), number(candidate), reason, stopped, force)
-    found = told(plan, dry_run) | gates_json(verdicts, force)
-    if stopped and not (force and gates.can_be_forced(stopped)):
-        return refused(client, replace(plan, forced=False), verdicts, found | {"forced": []}, dry_run)
+    plan = Plan(number(champion), number(candidate), asked.reason, stopped, asked.force)
+    found = told(plan, asked.dry_run) | gates_json(verdicts, asked.force)
+    if stopped and not (asked.force and gates.can_be_forced(stopped)):
+        return refused(client, replace(plan, forced=False), verdicts, found | {"forced": []}, asked.dry_run)
     past = [f"forced past {refusal(one)}" for one in stopped]
-    if dry_run:
+    if asked.dry_run:
         return Report("would_promote", lines=gates_table(verdicts), errors=past, found=found)
     change = aliases.promote(client, plan, settings)
     lines = [*gates_table(verdicts), "", *change_table(change.before, change.after)]
@@ -76,23 +77,22 @@ def refused(
     return Report("refused", code, lines, [refusal(one) for one in plan.stopped], found)
 
 
-def roll_back(client: "MlflowClient", reason: str, dry_run: bool, settings: Settings) -> Report:
+def roll_back(client: "MlflowClient", now: Versions, asked: Asked, settings: Settings) -> Report:
     """Swap champion and previous. That one has been champion before: nothing is judged."""
-    before = aliased(client)
-    champion, previous = rollback_of(before)
-    plan = Plan(number(champion), number(previous), reason)
-    found = told(plan, dry_run)
-    if dry_run:
-        after = before | {"champion": previous, "previous": champion}
-        return Report("would_roll_back", lines=change_table(before, after), found=found)
+    champion, previous = rollback_of(now)
+    plan = Plan(number(champion), number(previous), asked.reason)
+    found = told(plan, asked.dry_run)
+    if asked.dry_run:
+        after = now | {"champion": previous, "previous": champion}
+        return Report("would_roll_back", lines=change_table(now, after), found=found)
     change = aliases.roll_back(client, plan, settings)
     lines = change_table(change.before, change.after)
     return Report("rolled_back", lines=lines, found=found | changed(change))
 
 
-def rollback_of(before: Versions) -> tuple["ModelVersion", "ModelVersion"]:
+def rollback_of(now: Versions) -> tuple["ModelVersion", "ModelVersion"]:
     """Champion and previous, where the Bento would take the previous one."""
-    champion, previous = before.get("champion"), before.get("previous")
+    champion, previous = now.get("champion"), now.get("previous")
     if champion is None or previous is None:
         raise PromotionError(
             4, "there is no previous champion to roll back to: see --history, and promote a --version"
@@ -112,9 +112,9 @@ def rollback_of(before: Versions) -> tuple["ModelVersion", "ModelVersion"]:
     return champion, previous
 
 
-def unchanged(before: Versions, version: str) -> Report:
+def unchanged(now: Versions, version: str) -> Report:
     line = f"version {version} is champion already; nothing changes"
-    return Report("unchanged", lines=[line], found={"to": version, "aliases": aliases_json(before)})
+    return Report("unchanged", lines=[line], found={"to": version, "aliases": aliases_json(now)})
 
 
 def told(plan: Plan, dry_run: bool) -> dict[str, object]:

@@ -9,7 +9,7 @@ import getpass
 import json
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -136,13 +136,18 @@ def remove(client: "MlflowClient", number: int) -> None:
 def pending(client: "MlflowClient") -> list[Entry]:
     """What is under way or was interrupted, the first first."""
     found = client.search_model_versions(f"name = '{HISTORY}' and tags.outcome = '{PENDING}'")
-    return sorted(map(entry, found), key=lambda one: one.number)
+    return sorted((one for one in readable(found) if one.outcome == PENDING), key=lambda one: one.number)
 
 
 def entries(client: "MlflowClient") -> list[Entry]:
     """All that is kept, the newest first."""
     found = client.search_model_versions(f"name = '{HISTORY}'", order_by=["version_number DESC"])
-    return [ended(one) for one in map(entry, found)]
+    return [ended(one) for one in readable(found)]
+
+
+def readable(found: Iterable["ModelVersion"]) -> Iterator[Entry]:
+    """Without those that were removed while MLflow read them: it asks for versions first, and then for tags."""
+    return (entry(version) for version in found if "outcome" in version.tags)
 
 
 def ended(one: Entry) -> Entry:
