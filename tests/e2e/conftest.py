@@ -11,7 +11,9 @@ from tests.project import Project
 @pytest.fixture(scope="session")
 def stack(trained: Project) -> Iterator[Stack]:
     """The whole stack, serving what the pipeline has just trained and registered."""
-    trained.run("python", "-m", "bentos.sentiment.promote", "--alias", "challenger")
+    # Of 300 validation reviews three are a hundredth already.
+    limit = {"SENTIMENT_PROMOTE_MAX_ACCURACY_LOSS": "0.05"}
+    trained.run("python", "-m", "bentos.sentiment.promote", "--alias", "challenger", env=limit)
     stack = Stack(Path(trained.folder))
     # What a killed worker had claimed is due again so much later.
     with (stack.root / ".env.example").open("a") as example:

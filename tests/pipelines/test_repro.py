@@ -203,6 +203,8 @@ def test_a_worse_run_does_not_become_the_challenger(trained: Project, client: Ml
     assert worse.data.metrics["champion_difference"] == pytest.approx(lost)
     assert worse.data.metrics["champion_difference_high"] < 0
     assert worse.data.metrics["mcnemar_p"] < 0.05
+    assert worse.data.tags["champion_version"] == str(best.version)
+    assert run.data.tags["champion_version"] == "none"
     page = (trained.folder / "results/evaluate/report.html").read_text()
     assert f"worse than the champion, version {best.version}" in page
     for name, content in before.items():

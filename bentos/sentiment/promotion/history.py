@@ -146,7 +146,7 @@ def entries(client: "MlflowClient") -> list[Entry]:
 
 
 def readable(found: Iterable["ModelVersion"]) -> Iterator[Entry]:
-    """Without those that were removed while MLflow read them: it asks for versions first, and then for tags."""
+    """Without those removed while MLflow read them: it asks for versions first, and then for tags."""
     return (entry(version) for version in found if "outcome" in version.tags)
 
 
