@@ -68,6 +68,10 @@ promote: install ## Make the best registered model the served one
 up: install ## Start the stack, or what is missing of it, and wait until it serves
 	python -m deploy.local up
 
+.PHONY: secrets
+secrets: ## Write into .env the passwords that docker compose needs, where they are missing
+	@python3 -m deploy.env
+
 .PHONY: status
 status: install ## Show the services of the stack
 	python -m deploy.local status

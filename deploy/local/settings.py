@@ -4,9 +4,6 @@ Every path is relative to the current folder, which is the project's: the Makefi
 """
 
 import hashlib
-import os
-import re
-import secrets
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import quote
@@ -14,9 +11,9 @@ from urllib.parse import quote
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from deploy.env import ENV_FILE, ensure, fill
+
 HOST = "127.0.0.1"
-ENV_FILE = Path(".env")
-EXAMPLE = Path(".env.example")
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -97,28 +94,11 @@ def read_settings() -> Settings:
 
 def prepare_settings() -> Settings:
     """The settings, after creating `.env` from its example, and what in it is secret and missing."""
-    if not ENV_FILE.exists():
-        if not EXAMPLE.exists():
-            raise StackError(f"no .env and no .env.example in {Path.cwd()}: run this in the project's folder")
-        write_private(ENV_FILE, EXAMPLE.read_text())
+    if not ensure():
+        raise StackError(f"no .env and no .env.example in {Path.cwd()}: run this in the project's folder")
     settings = read_settings()
     if settings.embedded_database and not settings.postgres_password:
-        write_private(ENV_FILE, with_value(ENV_FILE.read_text(), "POSTGRES_PASSWORD", secrets.token_hex(16)))
+        fill(["POSTGRES_PASSWORD"])
     if not settings.api_key:
-        key = f"mrs_{secrets.token_hex(8)}_{secrets.token_hex(32)}"  # as api.keys makes them
-        write_private(ENV_FILE, with_value(ENV_FILE.read_text(), "API_KEY", key))
+        fill(["API_KEY"])
     return read_settings()
-
-
-def with_value(text: str, name: str, value: str) -> str:
-    """The text of an env file with `name` set: its empty line filled in, or a line added at the end."""
-    filled, count = re.subn(rf"^{name}=[^\S\n]*$", f"{name}={value}", text, count=1, flags=re.MULTILINE)
-    return filled if count else f"{text.rstrip()}\n{name}={value}\n".lstrip()
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step, readable by its owner only: it holds passwords."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    aside.touch(mode=0o600)
-    aside.write_text(text)
-    aside.replace(path)

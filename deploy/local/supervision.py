@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, cast
 from xmlrpc.client import Fault, ServerProxy, Transport
 
+from deploy.env import write_private
 from deploy.local.processes import STACK
-from deploy.local.settings import StackError, write_private
+from deploy.local.settings import StackError
 
 LONGEST_SOCKET = 95  # bytes; the limit is 104 on macOS, and supervisord appends its pid at first
 

