@@ -80,6 +80,19 @@ status: install ## Show the services of the stack
 down: ## End every process of the stack; its data stays in var/
 	@if test -x $(BIN)/python; then $(BIN)/python -m deploy.local down; fi
 
+# `make backup STACK=compose` is for docker-compose.yml, and needs nothing that `install` brings.
+STACK ?= local
+BACKUP = python3 -m deploy.backup --stack $(STACK)
+
+.PHONY: backup
+backup: $(if $(filter local,$(STACK)),install) ## Keep reviews, registry and artifacts in backups/; the stack goes on
+	@$(BACKUP) dump
+
+.PHONY: restore
+restore: $(if $(filter local,$(STACK)),install) ## Fill an empty stack: make restore FROM=backups/...
+	@test -n "$(FROM)" || { echo "which? make restore FROM=backups/..."; ls -d backups/*/ 2>/dev/null; exit 2; }
+	@$(BACKUP) restore "$(FROM)"
+
 .PHONY: clean
 clean: down ## Delete runs, models, reviews and results; .venv and downloads stay
 	rm -rf var results data .dvc/cache .dvc/tmp

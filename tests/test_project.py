@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
-INSTALLED = ("pipelines", "bentos", "api", "local", "dev")  # `peers` has an environment of its own
+INSTALLED = ("pipelines", "bentos", "mlflow", "api", "local", "dev")  # `peers` has an environment of its own
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,9 @@ def test_the_example_environment_lists_every_setting() -> None:
     names = {name.upper() for name in (*ApiSettings.model_fields, *LocalSettings.model_fields)}
     names |= {f"SENTIMENT_{name.upper()}" for name in BentoSettings.model_fields} - {"SENTIMENT_TRACKING_URI"}
     listed = re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), flags=re.MULTILINE)
-    assert set(listed) == names | {"MLFLOW_TRACKING_URI"}
+    compose = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    # uvicorn's own name; what the API reads itself is above.
+    assert set(listed) == names | compose | {"MLFLOW_TRACKING_URI", "FORWARDED_ALLOW_IPS"}
     assert len(listed) == len(set(listed))
 
 

@@ -33,9 +33,9 @@ class Stack:
         """Ours without the settings, which would win over the folder's `.env`."""
         return {name: value for name, value in os.environ.items() if name not in SETTINGS}
 
-    def begin(self, *words: str) -> subprocess.Popen[str]:
+    def begin(self, *words: str, module: str = "deploy.local") -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "deploy.local", *words],
+            [sys.executable, "-m", module, *words],
             cwd=self.root,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -43,9 +43,9 @@ class Stack:
             text=True,
         )
 
-    def run(self, *words: str, code: int = 0) -> str:
+    def run(self, *words: str, code: int = 0, module: str = "deploy.local") -> str:
         """What a command prints; fails the test when it exits with another code."""
-        with self.begin(*words) as process:
+        with self.begin(*words, module=module) as process:
             output, _ = process.communicate(timeout=180)
         assert process.returncode == code, output
         return output

@@ -40,7 +40,9 @@ def test_it_needs_nothing_that_is_installed(folder: Path) -> None:
     """Whoever runs the containers may have a bare Python."""
     (folder / ".env.example").write_text("")
     words = [sys.executable, "-I", "-S", str(Path(env.__file__))]
-    assert "made POSTGRES_PASSWORD" in subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert (
+        "made POSTGRES_PASSWORD" in subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    )
 
 
 def test_outside_the_project_it_says_so() -> None:
