@@ -128,7 +128,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     what.add_argument("--version", metavar="N", help=f"of the registered model {MODEL}")
     what.add_argument("--experiment", metavar="NAME", help="print the MLflow run of this DVC experiment")
     parser.add_argument("--into", metavar="FOLDER", type=Path, help="make the version's project here, anew")
-    parser.add_argument("--repro", action="store_true", help="then run `dvc repro` there, and check")
+    parser.add_argument("--repro", action="store_true", help="then run `dvc repro evaluate` there, and check")
     parser.add_argument("--check", metavar="FOLDER", type=Path, help="compare the accuracy reached here")
     options = parser.parse_args(argv)
     if options.repro and not options.into:
