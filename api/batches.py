@@ -48,6 +48,11 @@ class Batches(Generic[Result]):
         self._texts = 0  # waiting or under way
         self._recent_texts = self._recent_seconds = 0.0
 
+    @property
+    def texts(self) -> int:
+        """How many wait or are under way."""
+        return self._texts
+
     async def ask(self, texts: Sequence[str]) -> list[Result]:
         """The results of these texts, in order. Raises UnavailableError when too much waits already."""
         if self._is_full(len(texts)):

@@ -3,17 +3,19 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import asyncpg
 from fastapi import Depends, Request
-from sqlalchemy import Connection, Engine, Row, Select, event
+from sqlalchemy import AsyncAdaptedQueuePool, Connection, Engine, Row, Select, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import greenlet_spawn
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from api import metrics
 from api.errors import UnavailableError
 from api.settings import DRIVER, Settings
 
@@ -53,6 +55,19 @@ UNNAMED = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
 """No cache in asyncpg and in SQLAlchemy: a statement with a name is on one server connection alone."""
 
 
+class Pool(AsyncAdaptedQueuePool):
+    """SQLAlchemy's, which knows how many connections are in use, and not how many callers wait for one."""
+
+    waiting = 0
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        self.waiting += 1
+        try:
+            return super()._do_get()
+        finally:
+            self.waiting -= 1
+
+
 def create_engine(settings: Settings) -> AsyncEngine:
     """A pool that gives up in seconds: waiting callers would only make an outage longer.
 
@@ -61,6 +76,7 @@ def create_engine(settings: Settings) -> AsyncEngine:
     pgbouncer = settings.api_database_pgbouncer
     engine = create_async_engine(
         settings.database_url,
+        poolclass=Pool,
         pool_size=settings.api_database_pool_size,
         max_overflow=0,
         pool_timeout=settings.api_database_pool_timeout_seconds,
@@ -76,7 +92,19 @@ def create_engine(settings: Settings) -> AsyncEngine:
     )
     if pgbouncer:
         _begin_with(engine, _timeouts(settings))
+    _measure(engine)
     return engine
+
+
+def _measure(engine: AsyncEngine) -> None:
+    """Asked anew of the engine, since a pool that is disposed of is replaced."""
+
+    def pool() -> Pool:
+        return cast("Pool", engine.pool)
+
+    metrics.POOL_SIZE.set_function(lambda: pool().size())
+    metrics.POOL_CHECKED_OUT.set_function(lambda: pool().checkedout())
+    metrics.POOL_WAITING.set_function(lambda: pool().waiting)
 
 
 def _timeouts(settings: Settings) -> dict[str, str]:
@@ -156,4 +184,5 @@ def _sqlstate(error: DBAPIError) -> str:
 
 def _unavailable(error: Exception) -> UnavailableError:
     log.warning("database: %s: %s", type(error).__name__, error)
+    metrics.DATABASE_REFUSALS.labels(type(error).__name__).inc()
     return UnavailableError("The database cannot answer now; try again.")

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from api import metrics
 from api.errors import ConflictError
 from api.models import Review, ReviewCreate, ReviewPublic
 
@@ -56,4 +57,5 @@ async def first_answer(
     earlier = await session.get_one(FirstAnswer, (caller, key))
     if earlier.request_sha256 != asked:
         raise ConflictError("This Idempotency-Key was sent with another request: take a new one.")
+    metrics.FIRST_ANSWERS.inc()
     return ReviewPublic.model_validate_json(earlier.answer)

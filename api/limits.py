@@ -8,6 +8,7 @@ from typing import Self
 from sqlalchemy import Connection, String, text
 from sqlmodel import Field, SQLModel
 
+from api import metrics
 from api.errors import TooManyRequestsError
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
@@ -72,6 +73,7 @@ class Limit:
         headers = self._headers(max(0.0, spent))
         if granted:
             return headers
+        metrics.LIMIT_REFUSALS.labels(self.kind).inc()
         seconds = max(1, math.ceil(spent + price - self.window))
         raise TooManyRequestsError(
             f"Of {self.quota} requests in {self.window} seconds none is left: wait {seconds} seconds.",

@@ -17,7 +17,8 @@ from api import errors, settings
 from api.database import create_engine, create_sessions
 from api.headers import DefaultHeaders
 from api.limits import Limit
-from api.routes import analyze, docs, health, movies, reviews
+from api.metrics import Measured
+from api.routes import analyze, docs, health, metrics, movies, reviews
 from api.sentiment import SentimentClient
 
 CORS_REQUEST_HEADERS = [
@@ -72,6 +73,7 @@ def create_app(
     app.state.engine = create_engine(config)
     app.state.sessions = create_sessions(app.state.engine)
     app.state.bento = SentimentClient(config, bento_transport)
+    app.state.backlog = metrics.Backlog()
     app.state.limits = {
         "read": Limit.parse("read", config.api_limit_read),
         "analyze": Limit.parse("analyze", config.api_limit_analyze),
@@ -79,8 +81,8 @@ def create_app(
     }
     errors.install(app)
     _add_middleware(app, config)
-    for router in (reviews.router, movies.router, analyze.router, health.router, docs.router):
-        app.include_router(router)
+    for routes in (reviews, movies, analyze, health, docs, metrics):
+        app.include_router(routes.router)
     app.mount(docs.ASSETS, docs.assets)
     return app
 
@@ -97,6 +99,7 @@ def _add_middleware(app: FastAPI, config: settings.Settings) -> None:
             allow_headers=CORS_REQUEST_HEADERS,
             expose_headers=CORS_ANSWER_HEADERS,
         )
+    app.add_middleware(Measured)
     app.add_middleware(CorrelationIdMiddleware, validator=_is_request_id)
 
 

@@ -38,6 +38,13 @@ SET analyze_after = now() + postponed.delay, analyze_attempts = analyze_attempts
 FROM unnest($1::uuid[], $2::text[], $3::interval[], $4::int[]) AS postponed (id, text, delay, failed)
 WHERE review.id = postponed.id AND review.text = postponed.text
 """
+# Those that have been due for longest, and no more of them than can be looked at often. What has a sentiment
+# of an older model, or has failed, is not late: nobody waits for it.
+BACKLOG = """
+SELECT count(*), count(*) FILTER (WHERE analyze_attempts > 0), coalesce(extract(epoch FROM
+    now() - min(updated_at) FILTER (WHERE sentiment_label IS NULL AND analyze_attempts = 0)), 0)::float
+FROM (SELECT * FROM review WHERE analyze_after IS NOT NULL ORDER BY analyze_after LIMIT 10000) AS waiting
+"""
 # In the order of the ids, so that no row is looked at twice, however many there are.
 RESCORE = """
 WITH page AS (

@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from timeit import default_timer
 from typing import Annotated
 
 import httpx
 from fastapi import Depends, Request
 from pydantic import TypeAdapter, ValidationError
 
+from api import metrics
 from api.batches import Batches
 from api.breaker import Breaker
 from api.connections import KeptConnections
@@ -20,6 +23,13 @@ log = logging.getLogger(__name__)
 
 MAX_TEXTS = 64
 """In one request: what the Bento takes, and one batch of its engine."""
+
+OUTCOMES: dict[type[ApiError], str] = {
+    UnavailableError: "unavailable",
+    GatewayTimeoutError: "slow",
+    BadGatewayError: "nonsense",
+}
+"""Of a request, in the metrics."""
 
 ANSWER = TypeAdapter(list[Analysis | SentimentError])
 
@@ -47,6 +57,8 @@ class SentimentClient:
             most_seconds=self._total_seconds / 2,
             most_waiting=settings.api_bento_max_waiting,
         )
+        metrics.BENTO_TEXTS.set_function(lambda: self._batches.texts)
+        metrics.BENTO_BREAKER_OPEN.set_function(lambda: self._breaker.is_open)
 
     async def aclose(self) -> None:
         await self._batches.aclose()
@@ -66,11 +78,12 @@ class SentimentClient:
             raise self._too_slow() from error
 
     async def _post(self, texts: list[str]) -> list[Analysis | SentimentError]:
-        with self._breaker.guard():
-            response = await self._answer(texts)
-        if response.status_code != httpx.codes.OK:
-            raise _refused(response)
-        return _parse(response.content, len(texts))
+        with _measured():
+            with self._breaker.guard():
+                response = await self._answer(texts)
+            if response.status_code != httpx.codes.OK:
+                raise _refused(response)
+            return _parse(response.content, len(texts))
 
     async def _answer(self, texts: list[str]) -> httpx.Response:
         """Whatever the Bento says in time."""
@@ -101,6 +114,21 @@ class SentimentClient:
 
     def _too_slow(self) -> GatewayTimeoutError:
         return GatewayTimeoutError(f"The sentiment model took longer than {self._total_seconds:g} seconds.")
+
+
+@contextmanager
+def _measured() -> Iterator[None]:
+    """Around one request to the Bento."""
+    began = default_timer()
+    outcome = "cancelled"
+    try:
+        yield
+        outcome = "ok"
+    except ApiError as error:
+        outcome = OUTCOMES[type(error)]
+        raise
+    finally:
+        metrics.BENTO_SECONDS.labels(outcome).observe(default_timer() - began)
 
 
 def _refused(response: httpx.Response) -> ApiError:

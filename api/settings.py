@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     worker_poll_seconds: float = Field(default=10.0, gt=0)
     worker_lease_seconds: float = Field(default=60.0, gt=0)
 
+    worker_metrics_host: str = "127.0.0.1"
+    worker_metrics_port: int = Field(default=0, ge=0, le=65535)
+
     api_cors_origins: list[str] = []
 
     api_limit_read: str = "1200/minute"

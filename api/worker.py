@@ -13,8 +13,9 @@ from datetime import timedelta
 
 import asyncpg
 import stamina
+from prometheus_client import start_http_server
 
-from api import limits, queue, settings
+from api import limits, metrics, queue, settings
 from api.database import DATABASE_AWAY, connect
 from api.errors import BadGatewayError, GatewayTimeoutError, UnavailableError
 from api.models import Analysis, SentimentError
@@ -91,14 +92,15 @@ class Worker:
             await queue.give_back(connection, claimed)
             raise
         answered = list(zip(claimed, results, strict=True))
-        await queue.store(
-            connection, [(due, found) for due, found in answered if isinstance(found, Analysis)]
-        )
+        stored = [(due, found) for due, found in answered if isinstance(found, Analysis)]
+        await queue.store(connection, stored)
         failed = [(due, found) for due, found in answered if isinstance(found, SentimentError)]
         for due, error in failed:
             log.warning("review %s cannot be analysed: %s", due.id, error.error)
         if failed:
             await queue.postpone(connection, [(due, delay(due.attempts)) for due, _ in failed])
+        metrics.WORKER_STORED.inc(len(stored))
+        metrics.WORKER_FAILED.inc(len(failed))
 
     async def _analyze(self, claimed: Sequence[Due]) -> list[Analysis | SentimentError]:
         """One result a review; one at which the Bento fails is found and does not fail the others."""
@@ -130,6 +132,8 @@ def delay(attempts: int) -> timedelta:
 
 async def work(config: settings.Settings) -> None:
     """Work until SIGTERM or SIGINT."""
+    if config.worker_metrics_port:
+        serve_metrics(config)
     bento = SentimentClient(config)
     worker = Worker(config, bento)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -139,6 +143,18 @@ async def work(config: settings.Settings) -> None:
         await worker.run()
     finally:
         await bento.aclose()
+
+
+def serve_metrics(config: settings.Settings) -> None:
+    """In a thread of its own: it answers while the worker thinks."""
+    host, port = config.worker_metrics_host, config.worker_metrics_port
+    try:
+        start_http_server(port, host)
+    except OSError as error:
+        raise SystemExit(
+            f"api.worker: WORKER_METRICS_HOST={host} and WORKER_METRICS_PORT={port} cannot be had ({error}):"
+            " choose another port, or 0 for no metrics"
+        ) from None
 
 
 async def rescore(config: settings.Settings) -> str:

@@ -1,0 +1,206 @@
+"""What /metrics of the API and of the worker tell."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import asyncpg
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.api.conftest import Serve
+from tests.api.requests import REVIEW, create
+from tests.bentos.conftest import free_port
+from tests.postgres import ROOT
+
+ANALYSIS = {"label": "positive", "score": 0.9, "model_version": "7", "truncated": False}
+REQUESTS = "api_request_duration_seconds_count"
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def read(text: str) -> Series:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def value(client: httpx.AsyncClient, name: str, **labels: str) -> float:
+    """Of a series; 0 of one that is not there yet."""
+    answer = await client.get("/metrics")
+    assert answer.status_code == 200
+    return read(answer.text).get((name, frozenset(labels.items())), 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.routes.metrics.KEPT_SECONDS", 0.0)
+
+
+async def test_requests_are_counted_by_template_and_class(client: httpx.AsyncClient) -> None:
+    listed = {"method": "GET", "route": "/api/reviews/{movie_id}", "status": "2xx"}
+    one = {"method": "GET", "route": "/api/reviews/{movie_id}/{review_id}", "status": "4xx"}
+    unknown = {"method": "any", "route": "none", "status": "4xx"}
+    before = [await value(client, REQUESTS, **labels) for labels in (listed, one, unknown)]
+    for movie in ("tt1", "tt2", "tt3"):
+        await client.get(f"/api/reviews/{movie}")
+    await client.get("/api/reviews/tt1/018f0000-0000-7000-8000-000000000000")
+    await client.get("/tt1")
+    await client.request("NONSENSE", "/tt2")
+    after = [await value(client, REQUESTS, **labels) for labels in (listed, one, unknown)]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [3, 1, 2]
+
+
+async def test_the_promised_second_is_a_bucket(client: httpx.AsyncClient) -> None:
+    await client.get("/api/movies")
+    labels = {"method": "GET", "route": "/api/movies", "status": "2xx"}
+    faster = await value(client, "api_request_duration_seconds_bucket", le="1.0", **labels)
+    assert faster == await value(client, REQUESTS, **labels) > 0
+
+
+async def test_a_crash_counts_as_one(serve: Serve) -> None:
+    def bento(request: httpx.Request) -> httpx.Response:
+        raise ZeroDivisionError
+
+    async with serve(bento) as client:
+        labels = {"method": "POST", "route": "/api/analyze", "status": "5xx"}
+        before = await value(client, REQUESTS, **labels)
+        assert (await client.post("/api/analyze", json={"text": "Fine."})).status_code == 500
+        assert await value(client, REQUESTS, **labels) == before + 1
+        assert await value(client, "api_requests_in_progress") == 1, "the one that asks"
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (lambda: httpx.Response(200, json=[ANALYSIS]), "ok"),
+        (lambda: httpx.Response(429), "unavailable"),
+        (lambda: httpx.Response(504), "slow"),
+        (lambda: httpx.Response(200, text="what?"), "nonsense"),
+    ],
+)
+async def test_requests_to_the_bento_are_timed_by_outcome(
+    serve: Serve, answer: Callable[[], httpx.Response], outcome: str
+) -> None:
+    async with serve(lambda _: answer()) as client:
+        before = await value(client, "bento_request_duration_seconds_count", outcome=outcome)
+        await client.post("/api/analyze", json={"text": "Fine."})
+        assert await value(client, "bento_request_duration_seconds_count", outcome=outcome) == before + 1
+        assert await value(client, "bento_texts_waiting") == 0
+
+
+async def test_a_bento_that_is_away_opens_the_breaker(serve: Serve) -> None:
+    async with serve(api_bento_breaker_failures=1) as client:
+        assert await value(client, "bento_breaker_open") == 0
+        await client.post("/api/analyze", json={"text": "Fine."})
+        assert await value(client, "bento_breaker_open") == 1
+
+
+async def test_the_pool_tells_who_has_and_who_waits(serve: Serve, sql: asyncpg.Connection) -> None:
+    async with serve(api_database_pool_size=1, api_limit_read="1000/second") as client:
+        assert await value(client, "database_pool_size") == 1
+        async with sql.transaction():
+            await sql.execute("LOCK TABLE rate_limit")
+            asked = [asyncio.create_task(client.get("/api/movies")) for _ in range(3)]
+            await asyncio.sleep(0.3)
+            # The one connection is taken: of the database it cannot tell, of the pool it can.
+            found = read((await client.get("/metrics")).text)
+        assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
+        series = {name: number for (name, _), number in found.items()}
+        assert series["database_pool_checked_out"] == 1
+        assert series["database_pool_waiting"] == 2
+        assert series["database_up"] == 0
+        assert await value(client, "database_pool_waiting") == 0
+        assert await value(client, "database_up") == 1
+
+
+async def test_refusals_and_repeats_are_counted(serve: Serve, client: httpx.AsyncClient) -> None:
+    repeats = await value(client, "api_first_answers_total")
+    for _ in range(2):
+        await client.post("/api/reviews", json=REVIEW, headers={"Idempotency-Key": "metrics"})
+    assert await value(client, "api_first_answers_total") == repeats + 1
+    async with serve(api_limit_read="1/day") as limited:
+        refusals = await value(limited, "api_limit_refusals_total", kind="read")
+        answers = [await limited.get("/api/movies") for _ in range(3)]
+        refused = sum(answer.status_code == 429 for answer in answers)
+        assert refused >= 2
+        assert await value(limited, "api_limit_refusals_total", kind="read") == refusals + refused
+
+
+async def test_pending_sentiments_and_how_long_the_oldest_waits(
+    client: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
+    assert await value(client, "sentiments_pending") == 0
+    assert await value(client, "sentiments_oldest_pending_seconds") == 0
+    late, failed, rescored, done = [await create(client) for _ in range(4)]
+    # A lease, or being given back, makes it no younger.
+    await sql.execute(
+        "UPDATE review SET updated_at = now() - interval '90 s', analyze_after = now() WHERE id = $1",
+        late["id"],
+    )
+    await sql.execute(
+        "UPDATE review SET updated_at = now() - interval '1 day', analyze_attempts = 3 WHERE id = $1",
+        failed["id"],
+    )
+    await sql.execute(
+        "UPDATE review SET updated_at = now() - interval '1 day', sentiment_label = 'positive',"
+        " sentiment_score = 1, sentiment_model_version = '1' WHERE id = any($1)",
+        [rescored["id"], done["id"]],
+    )
+    await sql.execute("UPDATE review SET analyze_after = NULL WHERE id = $1", done["id"])
+    assert await value(client, "sentiments_pending") == 3
+    assert await value(client, "sentiments_unreadable") == 1
+    assert 90 <= await value(client, "sentiments_oldest_pending_seconds") < 100
+
+
+async def test_without_the_database_the_rest_is_told(serve: Serve) -> None:
+    nowhere = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
+    async with serve(database_url=nowhere) as client:
+        found = read((await client.get("/metrics")).text)
+    assert found["database_up", frozenset()] == 0
+    pending = found["sentiments_pending", frozenset()]
+    assert pending != pending, "the last figure would go on as if it were one"
+
+
+async def test_the_database_is_asked_now_and_then_only(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await value(client, "sentiments_pending") == 0
+    monkeypatch.setattr("api.routes.metrics.KEPT_SECONDS", 3600.0)
+    await create(client)
+    assert await value(client, "sentiments_pending") == 0
+
+
+def test_the_worker_answers_where_it_is_told_to(database_url: str) -> None:
+    port = free_port()
+    environment = os.environ | {"DATABASE_URL": database_url, "WORKER_METRICS_PORT": str(port)}
+    words = [sys.executable, "-m", "api.worker"]
+    with subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as worker:
+        try:
+            found = read(scraped(f"http://127.0.0.1:{port}/metrics"))
+            assert found["worker_reviews_stored_total", frozenset()] >= 0
+            assert found["bento_breaker_open", frozenset()] in (0, 1)
+            # Whoever comes second is told which setting to change.
+            second = subprocess.run(
+                words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+            )
+            assert second.returncode == 1
+            assert f"WORKER_METRICS_PORT={port}" in second.stderr
+        finally:
+            worker.terminate()
+
+
+def scraped(url: str) -> str:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return httpx.get(url, trust_env=False).text
+        except httpx.TransportError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
