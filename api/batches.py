@@ -4,9 +4,10 @@ import asyncio
 import itertools
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from api.errors import UnavailableError
 
@@ -22,19 +23,21 @@ class Job(Generic[Result]):
 
     texts: Sequence[str]
     results: asyncio.Future[list[Result]]
+    context: Context = field(default_factory=copy_context)
 
 
 class Batches(Generic[Result]):
     """Sends what waits as soon as fewer than `requests` are on their way, up to `most_texts` together.
 
     Nothing is held back for company, and whose caller is gone is not sent. `send` gives one result a text, in
-    order; what it raises goes to each caller whose texts it had. Whatever it does, at most `most_waiting`
-    texts are here at one time: the bulkhead.
+    order; what it raises goes to each caller whose texts it had. It runs in the context of the first of them,
+    and so under the id of that one's request. Whatever it does, at most `most_waiting` texts are here at one
+    time: the bulkhead.
     """
 
     def __init__(
         self,
-        send: Callable[[list[str]], Awaitable[Sequence[Result]]],
+        send: Callable[[list[str]], Coroutine[Any, Any, Sequence[Result]]],
         requests: int,
         most_texts: int,
         most_seconds: float,
@@ -86,7 +89,8 @@ class Batches(Generic[Result]):
             texts = [text for job in jobs for text in job.texts]
             began = asyncio.get_running_loop().time()
             try:
-                results = iter(await self._send(texts))
+                # As of the first caller: the task is that of whoever came when there was none.
+                results = iter(await asyncio.create_task(self._send(texts), context=jobs[0].context))
             except asyncio.CancelledError:
                 for job in jobs:
                     job.results.cancel()

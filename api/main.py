@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
-from api import errors, settings
+from api import errors, logs, settings
 from api.database import create_engine, create_sessions
 from api.headers import DefaultHeaders
 from api.limits import Limit
@@ -57,8 +57,14 @@ def _as_problems(responses: dict[str, Any]) -> None:
 def create_app(
     config: settings.Settings | None = None, bento_transport: httpx.AsyncBaseTransport | None = None
 ) -> FastAPI:
-    """Build the application from `config`, else from the environment; nothing connects before a request."""
-    config = config or settings.load()
+    """Build the application from `config`; nothing connects before a request.
+
+    Without, as uvicorn calls it, from the environment; then the logs of the process are as set there too.
+    """
+    if config is None:
+        config = settings.load()
+        if config.log_format == "json":
+            logs.write_json("api")
     app = Api(
         title="Movie Review Service",
         version=version("movie-review-service"),

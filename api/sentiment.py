@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from timeit import default_timer
 from typing import Annotated
+from uuid import uuid4
 
 import httpx
+from asgi_correlation_id import correlation_id
 from fastapi import Depends, Request
 from pydantic import TypeAdapter, ValidationError
 
@@ -89,7 +91,8 @@ class SentimentClient:
         """Whatever the Bento says in time."""
         try:
             async with asyncio.timeout(self._total_seconds):
-                response = await self._http.post("/classify", json={"texts": texts})
+                request_id = {"X-Request-ID": correlation_id.get() or uuid4().hex}
+                response = await self._http.post("/classify", json={"texts": texts}, headers=request_id)
         except (httpx.ReadTimeout, httpx.WriteTimeout, TimeoutError) as error:
             raise self._too_slow() from error
         except httpx.TransportError as error:

@@ -1,6 +1,7 @@
 """Every setting of the API, read once from the environment or `.env`."""
 
 import re
+from typing import Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
@@ -20,6 +21,8 @@ class Settings(BaseSettings):
     # URLs are kept out of repr(), hence out of logs: they may carry a password.
     database_url: str = Field(repr=False)
     bento_url: str = Field(default="http://127.0.0.1:3000", pattern=r"^https?://", repr=False)
+
+    log_format: Literal["text", "json"] = "text"
 
     api_bento_connect_timeout_seconds: float = Field(default=1.0, gt=0)
     api_bento_timeout_seconds: float = Field(default=10.0, gt=0)

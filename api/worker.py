@@ -10,12 +10,14 @@ import random
 import signal
 from collections.abc import Sequence
 from datetime import timedelta
+from uuid import uuid4
 
 import asyncpg
 import stamina
+from asgi_correlation_id import correlation_id
 from prometheus_client import start_http_server
 
-from api import limits, metrics, queue, settings
+from api import limits, logs, metrics, queue, settings
 from api.database import DATABASE_AWAY, connect
 from api.errors import BadGatewayError, GatewayTimeoutError, UnavailableError
 from api.models import Analysis, SentimentError
@@ -86,6 +88,7 @@ class Worker:
                 for statement in FORGET:
                     await connection.execute(statement)
             return
+        correlation_id.set(uuid4().hex)  # of what the Bento is asked, and of what is logged about it
         try:
             results = await self._analyze(claimed)
         except BENTO_AWAY:
@@ -99,6 +102,9 @@ class Worker:
             log.warning("review %s cannot be analysed: %s", due.id, error.error)
         if failed:
             await queue.postpone(connection, [(due, delay(due.attempts)) for due, _ in failed])
+        if stored:
+            logs.answered_by.set(stored[0][1].model_version)
+            log.info("%d reviews analysed", len(stored))
         metrics.WORKER_STORED.inc(len(stored))
         metrics.WORKER_FAILED.inc(len(failed))
 
@@ -178,9 +184,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m api.worker", description=__doc__)
     parser.add_argument("--rescore", action="store_true", help="analyse anew what an older model has read")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     config = settings.load()
+    if config.log_format == "json":
+        logs.write_json("worker")
+    else:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        logging.getLogger("httpx").setLevel(logging.WARNING)
     if not options.rescore:
         return asyncio.run(work(config))
     try:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from pydantic import AliasChoices
+from pydantic_settings import BaseSettings
 
 ROOT = Path(__file__).parents[1]
 PROJECT_FILES = (
@@ -22,6 +24,16 @@ NO_MANNERS = {
         ("invariance_names", "invariance_typos", "negation", "intensity", "minimum_function"), 0.0
     )
 }
+
+
+def variables(settings: type[BaseSettings]) -> set[str]:
+    """The names by which the environment gives these settings."""
+    prefix = settings.model_config.get("env_prefix", "")
+    aliases = {name: field.validation_alias for name, field in settings.model_fields.items()}
+    return {
+        str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{prefix}{name}".upper()
+        for name, alias in aliases.items()
+    }
 
 
 @dataclass(frozen=True)

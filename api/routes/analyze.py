@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from api import errors
 from api.auth import admit_uncounted
 from api.bodies import JsonRoute
+from api.logs import answered_by
 from api.models import Analysis, Analyze, AnalyzeBatch, AnalyzeBatchPublic, ReviewText, SentimentError
 from api.sentiment import BentoDep
 
@@ -32,6 +33,7 @@ async def analyze(body: Analyze, bento: BentoDep, request: Request, response: Re
     if isinstance(result, SentimentError):
         # The Bento works, since it answers for this item alone: the fault is in the text.
         raise errors.UnprocessableError(f"text: {result.error}")
+    answered_by.set(result.model_version)
     return result
 
 
@@ -43,7 +45,10 @@ async def analyze_batch(
     await admit_uncounted(request, response, "analyze", cost=len(body.texts))
     checked = [_check(text) for text in body.texts]
     good = [text for text in checked if isinstance(text, str)]
-    answers = iter(await _while_there(request, bento.classify(good)) if good else [])
+    found = await _while_there(request, bento.classify(good)) if good else []
+    for version in {one.model_version for one in found if isinstance(one, Analysis)}:
+        answered_by.set(version)  # it is one: no batch of the Bento mixes two
+    answers = iter(found)
     return AnalyzeBatchPublic(results=[next(answers) if isinstance(text, str) else text for text in checked])
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar
 
 from _bentoml_impl.server.app import ServiceAppFactory  # type: ignore[import-untyped]
 from _bentoml_sdk import Service  # type: ignore[import-untyped]
+from asgi_correlation_id import CorrelationIdMiddleware
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.marshal.dispatcher import CorkDispatcher, Job
 from bentoml._internal.server.http.traffic import MaxConcurrencyMiddleware, TimeoutMiddleware
@@ -15,6 +17,7 @@ from bentoml.exceptions import ServiceUnavailable
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.middleware import Middleware
 
+from bentos.sentiment import logs
 from bentos.sentiment.admission import Admission
 from bentos.sentiment.settings import Settings
 
@@ -97,6 +100,11 @@ def is_worth_a_line(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], ServiceUnavailable))
 
 
+def is_request_id(value: str) -> bool:
+    """What may go into a log line: anything else is replaced."""
+    return re.fullmatch(r"[A-Za-z0-9._-]{1,128}", value) is not None
+
+
 class AppFactory(ServiceAppFactory):  # type: ignore[misc]
     """BentoML's application of a service, with our dispatcher, and our admission around all of it."""
 
@@ -105,6 +113,8 @@ class AppFactory(ServiceAppFactory):  # type: ignore[misc]
         [(name, method)] = service.apis.items()
         self._queue = Eager(method.max_latency_ms, method.max_batch_size)
         self.dispatchers = {name: self._queue}
+        if Settings().log_format == "json":
+            logs.write_json()
         logging.getLogger("bentoml._internal.server.http_app").addFilter(is_worth_a_line)
 
     @property
@@ -120,7 +130,8 @@ class AppFactory(ServiceAppFactory):  # type: ignore[misc]
             body_bytes=Settings().max_body_bytes,
             seconds=self.timeout,
         )
-        return [admission, *(inner for inner in super().middlewares if inner.cls not in replaced)]
+        request_id = Middleware(CorrelationIdMiddleware, validator=is_request_id)
+        return [request_id, admission, *(one for one in super().middlewares if one.cls not in replaced)]
 
 
 class EagerService(Service[T]):  # type: ignore[misc]

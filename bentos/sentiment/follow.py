@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 
-from bentos.sentiment import metrics, store
+from bentos.sentiment import logs, metrics, store
 from bentos.sentiment.alias import Alias, Candidate, is_server
 from bentos.sentiment.registry import RegistryError
 from bentos.sentiment.served import Served
@@ -27,6 +27,7 @@ class Follower:
         self._polls_to_wait = 0
         self._reachable = True
         metrics.MODEL_WORKERS.labels(served.model.version).set(1)
+        logs.Context.model_version = served.model.version
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -78,6 +79,7 @@ class Follower:
         metrics.MODEL_WORKERS.labels(old.model.version).set(0)
         metrics.MODEL_WORKERS.labels(new.model.version).set(1)
         metrics.MODEL_SWAPS.inc()
+        logs.Context.model_version = new.model.version
         self._refused = None
         logger.info("version %s has taken over from version %s", new.model.version, old.model.version)
 

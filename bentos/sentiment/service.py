@@ -8,7 +8,7 @@ import bentoml
 from bentoml.validators import ContentType
 from pydantic import BaseModel, Field
 
-from bentos.sentiment import champion
+from bentos.sentiment import champion, logs
 from bentos.sentiment.dispatch import EagerService
 from bentos.sentiment.follow import Follower
 from bentos.sentiment.served import Served, first
@@ -60,6 +60,8 @@ class Sentiment:
 
         In a process of its own, as the parent would keep the 100 MB that MLflow's client takes.
         """
+        if settings.log_format == "json":
+            logs.write_json()
         with ProcessPoolExecutor(max_workers=1) as aside:
             aside.submit(champion.fetch, settings).result()
 

@@ -1,6 +1,7 @@
 """What serving reads from the environment, or from .env at the root of the project."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -12,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Settings(BaseSettings):
     """Every field is one environment variable; the environment wins over .env.
 
-    The names are SENTIMENT_<FIELD>, but for MLFLOW_TRACKING_URI, which MLflow's own tools share.
+    The names are SENTIMENT_<FIELD>, but for those that are shared: MLFLOW_TRACKING_URI and LOG_FORMAT.
     """
 
     model_config = SettingsConfigDict(
@@ -23,6 +24,11 @@ class Settings(BaseSettings):
         default=f"sqlite:///{ROOT / 'var' / 'mlflow.db'}",
         validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "tracking_uri"),
         description="The MLflow server or database whose registry holds the model.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        validation_alias=AliasChoices("LOG_FORMAT", "log_format"),
+        description="How lines of the log look: text is BentoML's own form.",
     )
     registry_timeout_seconds: int = Field(
         default=5, ge=1, description="How long one request to MLflow may take; it is tried twice."

@@ -1,10 +1,13 @@
 import asyncio
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 import pytest
 
 from api.batches import Batches
 from api.errors import UnavailableError
+
+CALLER: ContextVar[str] = ContextVar("caller", default="nobody")
 
 
 class Model:
@@ -12,11 +15,13 @@ class Model:
 
     def __init__(self) -> None:
         self.sent: list[list[str]] = []
+        self.callers: list[str] = []
         self.go = asyncio.Event()
         self.error: Exception | None = None
 
     async def __call__(self, texts: list[str]) -> list[str]:
         self.sent.append(texts)
+        self.callers.append(CALLER.get())
         await self.go.wait()
         if self.error:
             raise self.error
@@ -144,3 +149,22 @@ async def test_closing_leaves_nobody_waiting() -> None:
     async with asyncio.timeout(1):
         results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result) for result in results] == [asyncio.CancelledError] * 2
+
+
+async def test_texts_travel_in_the_context_of_their_first_caller() -> None:
+    """And not in that of whoever came when nothing was under way, whose request may be over long since."""
+    model = Model()
+    asked = batches(model)
+
+    async def call(name: str) -> None:
+        CALLER.set(name)
+        await asked.ask([name])
+
+    calls = [asyncio.create_task(call("ada"))]
+    await asyncio.sleep(0.01)  # hers is on its way
+    calls += [asyncio.create_task(call(name)) for name in ("bob", "cyd")]
+    await asyncio.sleep(0.01)
+    model.go.set()
+    await asyncio.gather(*calls)
+    assert model.sent == [["ada"], ["bob", "cyd"]]
+    assert model.callers == ["ada", "bob"]
