@@ -76,6 +76,10 @@ secrets: ## Write into .env the passwords that docker compose needs, where they 
 status: install ## Show the services of the stack
 	python -m deploy.local status
 
+.PHONY: observe
+observe: install ## Watch the running stack with Debian's Prometheus: figures and alerts, until Ctrl-C
+	python -m deploy.local observe
+
 .PHONY: down
 down: ## End every process of the stack; its data stays in var/
 	@if test -x $(BIN)/python; then $(BIN)/python -m deploy.local down; fi

@@ -5,7 +5,7 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +15,10 @@ Result = TypeVar("Result")
 
 MEMORY = 0.9
 """What of its past the pace keeps with each request: it follows a change within some ten requests."""
+
+
+company: ContextVar[Sequence[Context]] = ContextVar("company")
+"""Where texts are sent: the contexts of their callers but for the first, which is the current one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -89,8 +93,10 @@ class Batches(Generic[Result]):
             texts = [text for job in jobs for text in job.texts]
             began = asyncio.get_running_loop().time()
             try:
-                # As of the first caller: the task is that of whoever came when there was none.
-                results = iter(await asyncio.create_task(self._send(texts), context=jobs[0].context))
+                # This task is in the context of whoever came when there was none.
+                first, *others = (job.context for job in jobs)
+                first.run(company.set, others)
+                results = iter(await asyncio.create_task(self._send(texts), context=first))
             except asyncio.CancelledError:
                 for job in jobs:
                     job.results.cancel()

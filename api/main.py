@@ -11,7 +11,7 @@ from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.types import ASGIApp
+from starlette.types import Receive, Scope, Send
 
 from api import errors, logs, settings
 from api.database import create_engine, create_sessions
@@ -28,9 +28,9 @@ CORS_ANSWER_HEADERS = ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Ret
 
 
 class Api(FastAPI):
-    def build_middleware_stack(self) -> ASGIApp:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Starlette's own answer to a crash passes by whatever is added as middleware."""
-        return DefaultHeaders(super().build_middleware_stack())
+        await DefaultHeaders(super().__call__)(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """FastAPI's document with our problems in the place of its own errors."""
@@ -57,14 +57,9 @@ def _as_problems(responses: dict[str, Any]) -> None:
 def create_app(
     config: settings.Settings | None = None, bento_transport: httpx.AsyncBaseTransport | None = None
 ) -> FastAPI:
-    """Build the application from `config`; nothing connects before a request.
-
-    Without, as uvicorn calls it, from the environment; then the logs of the process are as set there too.
-    """
+    """Build the application from `config`, else from the environment; nothing connects before a request."""
     if config is None:
-        config = settings.load()
-        if config.log_format == "json":
-            logs.write_json("api")
+        return _of_this_process(settings.load())
     app = Api(
         title="Movie Review Service",
         version=version("movie-review-service"),
@@ -90,6 +85,20 @@ def create_app(
     for routes in (reviews, movies, analyze, health, docs, metrics):
         app.include_router(routes.router)
     app.mount(docs.ASSETS, docs.assets)
+    return app
+
+
+def _of_this_process(config: settings.Settings) -> FastAPI:
+    """The application, with the logs and the spans of the process that is its own."""
+    if config.log_format == "json":
+        logs.write_json("api")
+    if not config.otel_exporter_otlp_endpoint:
+        return create_app(config)
+    from api import tracing
+
+    tracing.send_spans(config, "api")
+    app = create_app(config, tracing.traced_transport())
+    tracing.trace_requests(app)
     return app
 
 

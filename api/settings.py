@@ -23,6 +23,9 @@ class Settings(BaseSettings):
     bento_url: str = Field(default="http://127.0.0.1:3000", pattern=r"^https?://", repr=False)
 
     log_format: Literal["text", "json"] = "text"
+    # OpenTelemetry's own names.
+    otel_exporter_otlp_endpoint: str = Field(default="", pattern=r"^(https?://.+)?$")
+    otel_traces_sampler_arg: float = Field(default=1.0, ge=0, le=1)
 
     api_bento_connect_timeout_seconds: float = Field(default=1.0, gt=0)
     api_bento_timeout_seconds: float = Field(default=10.0, gt=0)

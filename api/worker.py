@@ -15,6 +15,7 @@ from uuid import uuid4
 import asyncpg
 import stamina
 from asgi_correlation_id import correlation_id
+from opentelemetry import trace
 from prometheus_client import start_http_server
 
 from api import limits, logs, metrics, queue, settings
@@ -25,6 +26,7 @@ from api.queue import Due
 from api.sentiment import MAX_TEXTS, SentimentClient
 
 log = logging.getLogger(__name__)
+tracer = trace.get_tracer(__name__)
 
 FORGET = ("DELETE FROM first_answer WHERE created_at < now() - interval '1 day'", limits.FORGET)
 """What api.idempotency and api.limits keep; done when there is nothing else to do."""
@@ -89,6 +91,11 @@ class Worker:
                     await connection.execute(statement)
             return
         correlation_id.set(uuid4().hex)  # of what the Bento is asked, and of what is logged about it
+        with tracer.start_as_current_span("analyze reviews", attributes={"reviews": len(claimed)}):
+            await self._settle(connection, claimed)
+
+    async def _settle(self, connection: asyncpg.Connection, claimed: Sequence[Due]) -> None:
+        """Ask about what was claimed, and keep what is found."""
         try:
             results = await self._analyze(claimed)
         except BENTO_AWAY:
@@ -140,7 +147,13 @@ async def work(config: settings.Settings) -> None:
     """Work until SIGTERM or SIGINT."""
     if config.worker_metrics_port:
         serve_metrics(config)
-    bento = SentimentClient(config)
+    transport = None
+    if config.otel_exporter_otlp_endpoint:
+        from api import tracing
+
+        tracing.send_spans(config, "worker")
+        transport = tracing.traced_transport()
+    bento = SentimentClient(config, transport)
     worker = Worker(config, bento)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)

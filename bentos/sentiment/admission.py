@@ -45,7 +45,8 @@ class Admission:
         else:
             self._inside += 1
             try:
-                await self._admit(scope, receive, send)
+                with metrics.REQUESTS_INSIDE.track_inprogress():
+                    await self._admit(scope, receive, send)
             finally:
                 self._inside -= 1
 

@@ -3,12 +3,12 @@
 import os
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
 from bentos.sentiment import store
-from bentos.sentiment.registry import MODEL, NoChampionError, no_champion, unreachable
+from bentos.sentiment.registry import MODEL, no_champion, unreachable
 from bentos.sentiment.settings import Settings
 
 PATH = "/api/2.0/mlflow/registered-models/alias"
@@ -42,20 +42,26 @@ class Alias:
 
     def ask(self) -> Candidate:
         """Raises RegistryError when the server is out of reach, NoChampionError where nobody is champion."""
-        url = self._settings.tracking_uri.rstrip("/") + PATH
+        body = self.get(PATH, {"name": MODEL, "alias": "champion"})
+        if body.get("error_code") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise no_champion(self._settings)
         try:
-            answer = self._http.get(url, params={"name": MODEL, "alias": "champion"})
-            body = answer.json()
-            if body.get("error_code") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise no_champion(self._settings)
-            answer.raise_for_status()
             version = body["model_version"]
             tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
             return Candidate(str(version["version"]), tags.get("weights_sha256", ""))
-        except NoChampionError:
-            raise
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError) as error:
             raise unreachable(self._settings, error) from error
+
+    def get(self, path: str, words: dict[str, str]) -> dict[str, Any]:
+        """What MLflow answers, with an `error_code` where it refuses. Raises RegistryError."""
+        try:
+            answer = self._http.get(self._settings.tracking_uri.rstrip("/") + path, params=words)
+            body: dict[str, Any] = answer.json()
+            if "error_code" not in body:
+                answer.raise_for_status()
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, TypeError) as error:
+            raise unreachable(self._settings, error) from error
+        return body
 
     def __enter__(self) -> Self:
         return self

@@ -17,7 +17,7 @@ from bentoml.exceptions import ServiceUnavailable
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.middleware import Middleware
 
-from bentos.sentiment import logs
+from bentos.sentiment import logs, metrics
 from bentos.sentiment.admission import Admission
 from bentos.sentiment.settings import Settings
 
@@ -66,10 +66,12 @@ class Eager(CorkDispatcher[Sequence[str], Sequence[Any]]):
         if self.is_full():  # it was not when the request began to come in
             return ServiceUnavailable("too many texts are waiting")
         self._texts += len(data)
+        metrics.TEXTS_WAITING.inc(len(data))
         try:
             return await super().inbound_call(data)
         finally:
             self._texts -= len(data)
+            metrics.TEXTS_WAITING.dec(len(data))
 
     async def outbound_call(self, inputs_info: tuple[TextJob, ...], training: bool = False) -> None:
         started = time.perf_counter()
@@ -123,6 +125,10 @@ class AppFactory(ServiceAppFactory):  # type: ignore[misc]
         replaced = [TimeoutMiddleware, MaxConcurrencyMiddleware]
         if BentoMLContainer.tracing.exporter_type.get() is None:
             replaced.append(OpenTelemetryMiddleware)
+        kept = [one for one in super().middlewares if one.cls not in replaced]
+        for one in kept:
+            if one.cls is OpenTelemetryMiddleware:
+                one.kwargs["exclude_spans"] = ["receive", "send"]  # of each message of a request
         admission = Middleware(
             Admission,
             queue=self._queue,
@@ -131,7 +137,7 @@ class AppFactory(ServiceAppFactory):  # type: ignore[misc]
             seconds=self.timeout,
         )
         request_id = Middleware(CorrelationIdMiddleware, validator=is_request_id)
-        return [request_id, admission, *(one for one in super().middlewares if one.cls not in replaced)]
+        return [request_id, admission, *kept]
 
 
 class EagerService(Service[T]):  # type: ignore[misc]

@@ -1,17 +1,23 @@
 """A running worker follows the registry's champion: loads the new one beside the old one, then swaps."""
 
 import asyncio
+import itertools
 import logging
 import sys
+from collections import Counter
 
 from bentos.sentiment import logs, metrics, store
 from bentos.sentiment.alias import Alias, Candidate, is_server
+from bentos.sentiment.promotion.tally import Tally
 from bentos.sentiment.registry import RegistryError
 from bentos.sentiment.served import Served
 from bentos.sentiment.settings import ROOT, Settings
 from bentos.sentiment.store import LocalModel
 
 logger = logging.getLogger("bentoml.sentiment")
+
+TALLY_POLLS = 12
+"""The history of promotions is looked at after so many polls, a minute."""
 
 RETRY_POLLS = 12
 """A champion that was refused is tried again after so many polls: a minute, unless settings say otherwise."""
@@ -27,6 +33,7 @@ class Follower:
         self._polls_to_wait = 0
         self._reachable = True
         metrics.MODEL_WORKERS.labels(served.model.version).set(1)
+        metrics.REGISTRY_REACHABLE.set(1)
         logs.Context.model_version = served.model.version
 
     async def run(self) -> None:
@@ -39,9 +46,26 @@ class Follower:
             )
             return
         with Alias(self._settings) as alias:
-            while True:
+            tally = Tally(alias)
+            for poll in itertools.count():
                 await asyncio.sleep(self._settings.poll_seconds)
                 await self._poll(alias)
+                if self._reachable and poll % TALLY_POLLS == 0:
+                    await self._count(tally)
+
+    async def _count(self, tally: Tally) -> None:
+        """Tell how promotions ended; of one that was refused nobody would hear otherwise."""
+        try:
+            ended = await asyncio.to_thread(tally.ask)
+        except RegistryError as error:
+            logger.warning("the history of promotions cannot be read: %s", error)
+            return
+        if ended is None:
+            return
+        for outcome, count in Counter(one.outcome for one in ended).items():
+            metrics.PROMOTIONS.labels(outcome).set(count)
+            last = max(one.at for one in ended if one.outcome == outcome)
+            metrics.PROMOTION_LAST_SECONDS.labels(outcome).set(last)
 
     async def _poll(self, alias: Alias) -> None:
         try:
@@ -50,8 +74,10 @@ class Follower:
             if self._reachable:  # said once an outage
                 logger.warning("%s. Version %s goes on", error, self.served.model.version)
             self._reachable = False
+            metrics.REGISTRY_REACHABLE.set(0)
             return
         self._reachable = True
+        metrics.REGISTRY_REACHABLE.set(1)
         if candidate.tag == self.served.model.tag:
             self._refused = None
             return

@@ -41,11 +41,25 @@ Answers = Annotated[
 ]
 
 
+def tracing(settings: Settings) -> dict[str, Any]:
+    """BentoML's own configuration of it."""
+    if not settings.otlp_endpoint:
+        return {}
+    address = f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
+    return {
+        "exporter_type": "otlp",
+        "otlp": {"protocol": "http", "endpoint": address},
+        "sample_rate": settings.traces_share,
+        "excluded_urls": "^[^/]*//[^/]*/(livez|healthz|readyz|metrics)$",
+    }
+
+
 @bentoml.service(
     name="Sentiment",
     service_class=EagerService,
     traffic={"timeout": settings.timeout_seconds, "max_concurrency": settings.max_concurrency},
     workers=settings.workers,
+    tracing=tracing(settings),
     threads=1,  # the engine is called by one thread at a time, and uses every core by itself
 )
 class Sentiment:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Settings(BaseSettings):
     """Every field is one environment variable; the environment wins over .env.
 
-    The names are SENTIMENT_<FIELD>, but for those that are shared: MLFLOW_TRACKING_URI and LOG_FORMAT.
+    The names are SENTIMENT_<FIELD>, but for those that others share, such as MLFLOW_TRACKING_URI.
     """
 
     model_config = SettingsConfigDict(
@@ -29,6 +29,19 @@ class Settings(BaseSettings):
         default="text",
         validation_alias=AliasChoices("LOG_FORMAT", "log_format"),
         description="How lines of the log look: text is BentoML's own form.",
+    )
+    otlp_endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://.+)?$",
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "otlp_endpoint"),
+        description="Where spans go (OTLP over HTTP), such as http://127.0.0.1:4318; empty: there are none.",
+    )
+    traces_share: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        validation_alias=AliasChoices("OTEL_TRACES_SAMPLER_ARG", "traces_share"),
+        description="The share of requests that are traced; who asks with a trace has decided that.",
     )
     registry_timeout_seconds: int = Field(
         default=5, ge=1, description="How long one request to MLflow may take; it is tried twice."

@@ -5,6 +5,7 @@ import sys
 
 from deploy.local.demo import demo
 from deploy.local.down import bring_down
+from deploy.local.observe import observe
 from deploy.local.settings import StackError, prepare_settings, read_settings
 from deploy.local.status import table
 from deploy.local.supervision import Supervisor
@@ -22,6 +23,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     commands.add_parser("status", help="a line per service; exit code 1 unless all are healthy")
     commands.add_parser("migrate", help="bring the database to the newest schema, and API_KEY into it")
     commands.add_parser("database-url", help="print DATABASE_URL, password included, for alembic by hand")
+    commands.add_parser("observe", help="run Debian's Prometheus beside the stack, until it is interrupted")
     demo = commands.add_parser("demo", help="ingest, repro, promote, up, load, analyse; then the times")
     demo.add_argument("--install-seconds", type=float, help="what `make install` took, for the table")
     return parser.parse_args(arguments)
@@ -39,6 +41,8 @@ def run(words: argparse.Namespace) -> int:
         return 0 if healthy else 1
     if words.command == "database-url":
         print(settings.api_database_url)
+    elif words.command == "observe":
+        observe(settings)
     elif words.command == "migrate":
         prepare_database(settings)
     elif words.command == "down":

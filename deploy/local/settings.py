@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     bento_port: Port = 3000
     mlflow_port: Port = 5000
     postgres_port: Port = 5433
+    prometheus_port: Port = 9090
+    worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     postgres_password: str = ""
     api_key: str = ""
     database_url: str = ""

@@ -23,7 +23,7 @@ ONCE = {"migrate", "train"}
 
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 SECRETS = set(env.CONTAINERS)
-PINNED = re.compile(r"^(\$\{[A-Z_]+:-)?[a-z/-]+:[0-9][\w.-]*\}?$")
+PINNED = re.compile(r"^(\$\{[A-Z_]+:-)?[a-z/-]+:v?[0-9][\w.-]*\}?$")
 
 
 @pytest.mark.parametrize("name", SERVICES)

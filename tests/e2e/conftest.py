@@ -4,12 +4,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.deploy.stack import Stack
+from tests.deploy.stack import Stack, free_ports
+from tests.e2e.collector import Collector
 from tests.project import Project
 
 
 @pytest.fixture(scope="session")
-def stack(trained: Project) -> Iterator[Stack]:
+def collector() -> Iterator[Collector]:
+    """Where all processes of the stack send their spans."""
+    with Collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stack(trained: Project, collector: Collector) -> Iterator[Stack]:
     """The whole stack, serving what the pipeline has just trained and registered."""
     # Of 300 validation reviews three are a hundredth already.
     limit = {"SENTIMENT_PROMOTE_MAX_ACCURACY_LOSS": "0.05"}
@@ -18,6 +26,8 @@ def stack(trained: Project) -> Iterator[Stack]:
     # What a killed worker had claimed is due again so much later.
     with (stack.root / ".env.example").open("a") as example:
         example.write("WORKER_LEASE_SECONDS=15\n")
+        example.write(f"LOG_FORMAT=json\nOTEL_EXPORTER_OTLP_ENDPOINT={collector.url}\n")
+        example.write(f"WORKER_METRICS_PORT={free_ports(1)[0]}\n")
     try:
         stack.run("up")
         yield stack

@@ -1,0 +1,40 @@
+"""What Prometheus and Grafana are told to ask, and the names of the series in it."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
+DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "movie-reviews.json"
+WORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right"}
+
+
+def rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def panels() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(DASHBOARD.read_text())["panels"]
+    return [panel for panel in found if panel["type"] != "row"]
+
+
+def queries() -> Iterator[str]:
+    """Of the rules and of the dashboard."""
+    for rule in rules():
+        yield rule["expr"]
+    for panel in panels():
+        for target in panel["targets"]:
+            yield target["expr"]
+
+
+def series(query: str) -> set[str]:
+    """What is left without labels, windows and numbers, and is no function."""
+    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|\b(by|without|on|ignoring) *\([^)]*\)", " ", query)
+    names = re.findall(r"(?<![\w:.])([a-zA-Z_:][\w:]*)(?!\w|:| *\()", bare)
+    return set(names) - WORDS
