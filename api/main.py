@@ -19,7 +19,7 @@ from api.headers import DefaultHeaders
 from api.limits import Limit
 from api.metrics import Measured
 from api.routes import analyze, docs, health, metrics, movies, reviews
-from api.sentiment import SentimentClient
+from api.sentiment import SentimentClient, direct
 
 CORS_REQUEST_HEADERS = [
     *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID")
@@ -97,7 +97,7 @@ def _of_this_process(config: settings.Settings) -> FastAPI:
     from api import tracing
 
     tracing.send_spans(config, "api")
-    app = create_app(config, tracing.traced_transport())
+    app = create_app(config, tracing.traced(direct()))
     tracing.trace_requests(app)
     return app
 

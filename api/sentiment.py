@@ -36,6 +36,11 @@ OUTCOMES: dict[type[ApiError], str] = {
 ANSWER = TypeAdapter(list[Analysis | SentimentError])
 
 
+def direct() -> httpx.AsyncBaseTransport:
+    """A proxy of the environment is for the outside world, and the Bento is a neighbour."""
+    return httpx.AsyncHTTPTransport(trust_env=False)
+
+
 class SentimentClient:
     """One pooled HTTP client for the life of the application; close it with `aclose`."""
 
@@ -45,10 +50,9 @@ class SentimentClient:
         self._http = httpx.AsyncClient(
             base_url=settings.bento_url,
             timeout=httpx.Timeout(self._total_seconds, connect=self._connect_seconds),
-            # A proxy of the environment is for the outside world, and the Bento is a neighbour.
             trust_env=False,
             # Any text may be classified twice.
-            transport=KeptConnections(transport or httpx.AsyncHTTPTransport(trust_env=False)),
+            transport=KeptConnections(transport or direct()),
         )
         self._breaker = Breaker(settings.api_bento_breaker_failures, settings.api_bento_breaker_seconds)
         # Half of the time is left for what the guess is wrong by.

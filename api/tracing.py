@@ -55,9 +55,11 @@ def trace_requests(app: FastAPI) -> None:
     FastAPIInstrumentor.instrument_app(app, excluded_urls=UNTRACED, exclude_spans=["receive", "send"])
 
 
-def traced_transport() -> httpx.AsyncBaseTransport:
-    """To the Bento; the context goes with each request (W3C, `traceparent`)."""
-    return AsyncOpenTelemetryTransport(httpx.AsyncHTTPTransport(trust_env=False), request_hook=_link)
+def traced(
+    transport: httpx.AsyncBaseTransport, provider: TracerProvider | None = None
+) -> httpx.AsyncBaseTransport:
+    """The way to the Bento; the trace goes with each request (W3C, `traceparent`)."""
+    return AsyncOpenTelemetryTransport(transport, tracer_provider=provider, request_hook=_link)
 
 
 async def _link(span: trace.Span, _: RequestInfo) -> None:

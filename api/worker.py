@@ -23,7 +23,7 @@ from api.database import DATABASE_AWAY, connect
 from api.errors import BadGatewayError, GatewayTimeoutError, UnavailableError
 from api.models import Analysis, SentimentError
 from api.queue import Due
-from api.sentiment import MAX_TEXTS, SentimentClient
+from api.sentiment import MAX_TEXTS, SentimentClient, direct
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
@@ -147,12 +147,12 @@ async def work(config: settings.Settings) -> None:
     """Work until SIGTERM or SIGINT."""
     if config.worker_metrics_port:
         serve_metrics(config)
-    transport = None
+    transport = direct()
     if config.otel_exporter_otlp_endpoint:
         from api import tracing
 
         tracing.send_spans(config, "worker")
-        transport = tracing.traced_transport()
+        transport = tracing.traced(direct())
     bento = SentimentClient(config, transport)
     worker = Worker(config, bento)
     for number in (signal.SIGTERM, signal.SIGINT):

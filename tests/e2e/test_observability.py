@@ -103,6 +103,9 @@ def exposed(url: str) -> set[str]:
 
 def test_what_rules_and_dashboard_ask_for_is_there(stack: Stack, client: httpx.Client) -> None:
     assert client.post("/api/analyze", json={"text": "A last word."}).status_code == 200
+    review = client.post("/api/reviews", json={"movie_id": "counted", "author": "Ada", "text": "Fine."})
+    wait_for(lambda: client.get(review.headers["Location"]).json()["sentiment"] is not None, seconds=20)
+    assert client.delete(f"/api/reviews/{review.json()['id']}").status_code == 204
     worker = re.findall(r"^WORKER_METRICS_PORT=(\d+)$", (stack.root / ".env").read_text(), re.MULTILINE)[-1]
     urls = {
         "api": stack.url("API_PORT", "/metrics"),
