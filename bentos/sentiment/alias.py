@@ -56,10 +56,12 @@ class Alias:
         """What MLflow answers, with an `error_code` where it refuses. Raises RegistryError."""
         try:
             answer = self._http.get(self._settings.tracking_uri.rstrip("/") + path, params=words)
-            body: dict[str, Any] = answer.json()
+            body: object = answer.json()
+            if not isinstance(body, dict):
+                raise ValueError("it does not answer as MLflow does")
             if "error_code" not in body:
                 answer.raise_for_status()
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, TypeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise unreachable(self._settings, error) from error
         return body
 

@@ -57,7 +57,7 @@ class Follower:
         """Tell how promotions ended; of one that was refused nobody would hear otherwise."""
         try:
             ended = await asyncio.to_thread(tally.ask)
-        except RegistryError as error:
+        except Exception as error:  # whatever is wrong with it, the champion is followed
             logger.warning("the history of promotions cannot be read: %s", error)
             return
         if ended is None:

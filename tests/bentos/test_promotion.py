@@ -10,6 +10,7 @@ import httpx
 import psutil
 import pytest
 
+from bentos.sentiment.promotion.history import PENDING, Plan, add, end
 from tests.bentos.conftest import (
     READY_SECONDS,
     MlflowServer,
@@ -165,3 +166,23 @@ def test_a_database_is_not_followed(registry: Registry, serving: list[Path]) -> 
     registry.promote(serving[0])
     with serve(registry, SENTIMENT_POLL_SECONDS="0.1") as server:
         assert "followed with an MLflow server only" in server.log.read_text()
+
+
+def test_it_tells_how_promotions_ended(mlflow_server: MlflowServer, serving: list[Path]) -> None:
+    """What was refused while it was down, too."""
+    first = mlflow_server.promote(serving[0])
+    for outcome in ("promoted", "refused", "refused"):
+        add(mlflow_server.client, Plan("", first, "a test"), outcome)
+    began = time.time()
+    with serve(mlflow_server, SENTIMENT_POLL_SECONDS="0.1") as server:
+        wait_for(lambda: server.metric('sentiment_promotions{outcome="refused"}') == 2, "the count")
+        assert server.metric('sentiment_promotions{outcome="promoted"}') == 1
+        under_way = add(mlflow_server.client, Plan(first, first, "a test"), PENDING, lease_seconds=60)
+        end(mlflow_server.client, under_way.number, "rolled_back")
+        wait_for(lambda: server.metric('sentiment_promotions{outcome="rolled_back"}') == 1, "a later one")
+        last = server.metric('sentiment_promotion_last_seconds{outcome="rolled_back"}')
+        assert began <= last <= time.time()
+        assert server.metric("sentiment_registry_reachable") == 1
+        stop(mlflow_server.process)
+        wait_for(lambda: server.metric("sentiment_registry_reachable") == 0, "noticing")
+        assert server.metric('sentiment_promotions{outcome="refused"}') == 2, "as far as is known"
