@@ -1,6 +1,6 @@
 """`python -m api.pulse`: exit code 0 when a worker of this host has been at its database lately, else 1.
 
-A worker listens on no port; PostgreSQL knows when each of its sessions was last used.
+A worker need not listen on a port; PostgreSQL knows when each of its sessions was last used.
 """
 
 import asyncio

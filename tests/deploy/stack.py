@@ -16,7 +16,10 @@ from deploy.local.processes import ours
 from deploy.local.supervision import Supervisor
 
 PORTS = ("API_PORT", "BENTO_PORT", "MLFLOW_PORT", "POSTGRES_PORT")
-SETTINGS = (*PORTS, "API_KEY", "DATABASE_URL", "POSTGRES_PASSWORD", "VAR_DIR")
+SETTINGS = (
+    *(*PORTS, "API_KEY", "DATABASE_URL", "POSTGRES_PASSWORD", "VAR_DIR"),
+    *("LOG_FORMAT", "OTEL_EXPORTER_OTLP_ENDPOINT", "PROMETHEUS_PORT", "WORKER_METRICS_PORT"),
+)
 UNLIMITED = [f"API_LIMIT_{kind}=off" for kind in ("READ", "ANALYZE", "WRITE")]
 
 
