@@ -164,6 +164,7 @@ async def test_without_the_database_the_rest_is_told(serve: Serve) -> None:
     async with serve(database_url=nowhere) as client:
         found = read((await client.get("/metrics")).text)
     assert found["database_up", frozenset()] == 0
+    assert sum(value for (name, _), value in found.items() if name == "database_refusals_total") > 0
     pending = found["sentiments_pending", frozenset()]
     assert pending != pending, "the last figure would go on as if it were one"
 

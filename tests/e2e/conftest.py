@@ -27,7 +27,8 @@ def stack(trained: Project, collector: Collector) -> Iterator[Stack]:
     with (stack.root / ".env.example").open("a") as example:
         example.write("WORKER_LEASE_SECONDS=15\n")
         example.write(f"LOG_FORMAT=json\nOTEL_EXPORTER_OTLP_ENDPOINT={collector.url}\n")
-        example.write(f"WORKER_METRICS_PORT={free_ports(1)[0]}\n")
+        worker, prometheus = free_ports(2)
+        example.write(f"WORKER_METRICS_PORT={worker}\nPROMETHEUS_PORT={prometheus}\n")
     try:
         stack.run("up")
         yield stack

@@ -1,11 +1,14 @@
 """One request, seen in the traces, the logs and the metrics of the processes that it went through."""
 
+import contextlib
 import json
 import re
 import secrets
+import shutil
 from typing import Any
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.deploy.queries import queries, rules, series
@@ -95,6 +98,42 @@ def test_the_lines_of_one_request_share_its_ids(
         assert line["model_version"] == answer.json()["model_version"] == "1"
 
 
+def port(stack: Stack, name: str) -> str:
+    """A port that is none of those the stack has always."""
+    found: str = re.findall(rf"^{name}=(\d+)$", (stack.root / ".env").read_text(), re.MULTILINE)[-1]
+    return found
+
+
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="needs prometheus: apt-get install prometheus")
+def test_prometheus_sees_all_three_and_can_work_out_every_rule(stack: Stack, client: httpx.Client) -> None:
+    url = f"http://127.0.0.1:{port(stack, 'PROMETHEUS_PORT')}/api/v1"
+
+    def ask(path: str) -> Any:
+        with contextlib.suppress(httpx.TransportError):
+            answer = httpx.get(f"{url}{path}", trust_env=False, timeout=30)
+            return answer.json()["data"] if answer.is_success else None
+
+    def up() -> dict[str, str]:
+        found = ask("/query?query=up") or {"result": []}
+        return {one["metric"]["job"]: one["value"][1] for one in found["result"]}
+
+    def failed() -> list[Any]:
+        found = ask("/query?query=api:failed:ratio_rate5m") or {"result": []}
+        return [one["value"][1] for one in found["result"]]
+
+    with stack.begin("observe") as watching:
+        try:
+            wait_for(lambda: up() == {"api": "1", "worker": "1", "bento": "1"}, seconds=60)
+            # Two answers at least are needed for a rate.
+            wait_for(lambda: client.get("/api/movies").is_success and failed() == ["0"], seconds=60)
+            rules = [rule for group in ask("/rules")["groups"] for rule in group["rules"]]
+            assert {rule["health"] for rule in rules} == {"ok"}, rules
+            pages = [rule for rule in rules if rule.get("labels", {}).get("severity") == "page"]
+            assert {rule["state"] for rule in pages} == {"inactive"}
+        finally:
+            watching.terminate()
+
+
 def exposed(url: str) -> set[str]:
     """Names of the series that are at /metrics."""
     text = httpx.get(url, trust_env=False, timeout=30).text
@@ -106,24 +145,23 @@ def test_what_rules_and_dashboard_ask_for_is_there(stack: Stack, client: httpx.C
     review = client.post("/api/reviews", json={"movie_id": "counted", "author": "Ada", "text": "Fine."})
     wait_for(lambda: client.get(review.headers["Location"]).json()["sentiment"] is not None, seconds=20)
     assert client.delete(f"/api/reviews/{review.json()['id']}").status_code == 204
-    worker = re.findall(r"^WORKER_METRICS_PORT=(\d+)$", (stack.root / ".env").read_text(), re.MULTILINE)[-1]
     urls = {
         "api": stack.url("API_PORT", "/metrics"),
         "bento": stack.url("BENTO_PORT", "/metrics"),
-        "worker": f"http://127.0.0.1:{worker}/metrics",
+        "worker": f"http://127.0.0.1:{port(stack, 'WORKER_METRICS_PORT')}/metrics",
     }
     # The champion's promotion is in the history, which the Bento reads when it first asks MLflow.
     wait_for(lambda: "sentiment_promotions" in exposed(urls["bento"]), seconds=30)
     there = {name: exposed(url) for name, url in urls.items()}
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     wanted = set().union(*map(series, queries())) - recorded - {"up"}
-    assert wanted - set().union(*there.values()) == NOT_YET
+    assert wanted - set().union(*there.values()) <= NOT_YET
     for name, of_each in PROMISED.items():
         assert of_each <= there[name], name
 
 
 NOT_YET = {
-    # Nothing was refused, and nothing failed. tests/api/test_metrics.py and tests/bentos see to them.
+    # Nothing may have been refused, or failed. tests/api/test_metrics.py and tests/bentos see to them.
     *("api_limit_refusals_total", "database_refusals_total"),
     *("sentiment_model_refusals_total", "sentiment_requests_refused_total"),
 }
