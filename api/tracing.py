@@ -20,6 +20,9 @@ from api.settings import Settings
 UNTRACED = "^[^/]*//[^/]*/(livez|readyz|metrics)$"
 """Addresses that are asked all the time."""
 
+LONGEST_SECONDS = 2
+"""Of one try to send spans, repeats included: a process that ends waits for the last one."""
+
 
 class Beginnings(Sampler):
     """A share of what begins a trace: a request or a batch, and no statement of what is not traced."""
@@ -45,7 +48,7 @@ def send_spans(config: Settings, service: str) -> None:
     sampler = ParentBased(Beginnings(config.otel_traces_sampler_arg))
     provider = TracerProvider(sampler, resource)
     address = f"{config.otel_exporter_otlp_endpoint.rstrip('/')}/v1/traces"
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(address)))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(address, timeout=LONGEST_SECONDS)))
     trace.set_tracer_provider(provider)
     # opentelemetry-instrumentation-sqlalchemy refuses SQLAlchemy 2.1; below it is asyncpg in any case.
     AsyncPGInstrumentor().instrument()  # type: ignore[no-untyped-call]

@@ -49,6 +49,7 @@ def tracing(settings: Settings) -> dict[str, Any]:
     return {
         "exporter_type": "otlp",
         "otlp": {"protocol": "http", "endpoint": address},
+        "timeout": 2,  # seconds; who ends waits for the last ones to be sent
         "sample_rate": settings.traces_share,
         "excluded_urls": "^[^/]*//[^/]*/(livez|healthz|readyz|metrics)$",
     }
