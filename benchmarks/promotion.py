@@ -1,35 +1,49 @@
 """`python -m benchmarks.promotion`: a promotion and a rollback while 32 clients ask without a pause.
 
-Prints one JSON object: requests sent and failed, latency with and without a swap, and how long after the
-alias moved the first and the last worker answered with the new version.
+Prints one JSON object: requests sent and failed, latency with and without a swap, and of each swap how long
+the command took that ops give, and how long after its start each worker answered with the other version.
 """
 
 import argparse
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.bento import MlflowServer, bento, metric, model_options, registry
+from benchmarks.bento import ROOT, MlflowServer, bento, metric, model_options, registry
 from benchmarks.client import CLIENTS, Answer, Client, closed_loop, endless, milliseconds
 from benchmarks.serving import processes
 
 WITHIN = 120
 
 
-def swap(mlflow: MlflowServer, port: int, version: str, workers: int) -> tuple[float, list[float]]:
-    """Move the alias; the moment of it, and after how many seconds each worker had followed."""
-    mlflow.make_champion(version)
-    moved = time.perf_counter()
+def swap(
+    mlflow: MlflowServer, port: int, version: str, workers: int, words: list[str]
+) -> tuple[float, float, list[float]]:
+    """Run `promote` with these words: when, how long it took, after how many seconds each worker followed."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "bentos.sentiment.promote", *words, "--json"]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": mlflow.url}
+    took = 0.0
     after: list[float] = []
-    while len(after) < workers:
-        if time.perf_counter() - moved > WITHIN:
-            raise TimeoutError(f"version {version} is not served after {WITHIN} seconds")
-        done = int(metric(port, f'sentiment_model_workers{{model_version="{version}"'))
-        after += [round(time.perf_counter() - moved, 2)] * (done - len(after))
-        time.sleep(0.02)
-    return moved, after
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as promote:
+        while len(after) < workers or not took:
+            seconds = time.perf_counter() - began
+            if seconds > WITHIN:
+                promote.kill()
+                raise TimeoutError(f"version {version} is not served after {WITHIN} seconds")
+            if not took and promote.poll() is not None:
+                took = seconds
+                if promote.returncode:
+                    raise RuntimeError(f"promote {' '.join(words)} exited with {promote.returncode}")
+            done = int(metric(port, f'sentiment_model_workers{{model_version="{version}"'))
+            after += [round(seconds, 2)] * (done - len(after))
+            time.sleep(0.02)
+    return began, round(took, 2), after
 
 
 async def measure(client: Client, mlflow: MlflowServer, options: argparse.Namespace) -> dict[str, object]:
@@ -38,11 +52,17 @@ async def measure(client: Client, mlflow: MlflowServer, options: argparse.Namesp
     asking = asyncio.create_task(closed_loop(client, texts, CLIENTS, stopped))
     found: dict[str, object] = {}
     during: list[tuple[float, float]] = []
-    for name, version in (("promotion", "2"), ("rollback", "1")):
+    # Both are the same model, so no gate has anything to compare.
+    for name, version, words in (
+        ("promotion", "2", ["--version", "2", "--force"]),
+        ("rollback", "1", ["--rollback"]),
+    ):
         await asyncio.sleep(options.seconds)
-        moved, after = await asyncio.to_thread(swap, mlflow, client.port, version, options.workers)
-        during.append((moved, moved + after[-1]))
-        found[f"{name}_seconds"] = after
+        began, took, after = await asyncio.to_thread(
+            swap, mlflow, client.port, version, options.workers, words
+        )
+        during.append((began, began + max(took, after[-1])))
+        found |= {f"{name}_command_seconds": took, f"{name}_served_after_seconds": after}
     await asyncio.sleep(options.seconds)
     stopped.set()
     answers = await asking

@@ -10,7 +10,6 @@ import json
 import random
 import shutil
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,24 +17,22 @@ from pathlib import Path
 
 from tokenizers import Encoding, Tokenizer
 
-from benchmarks.serving.texts import LABELLED
 from bentos.sentiment.engine import Engine
 from bentos.sentiment.windows import SPECIAL
+from pipelines.errors import PipelineError
+from pipelines.imdb import imdb
+from pipelines.reviews import LabelledReview
 
 BATCH = 64
 
 
 def labelled(path: Path, count: int) -> list[tuple[str, str]]:
-    """Text and label of so many reviews of an aclImdb archive, drawn with a fixed seed."""
-    with tarfile.open(path, "r|*") as archive:
-        found = [
-            (
-                file.read().decode("utf-8").replace("<br />", " "),
-                "positive" if match[3] == "pos" else "negative",
-            )
-            for member in archive
-            if (match := LABELLED.search(member.name)) and (file := archive.extractfile(member))
-        ]
+    """Text and label of so many reviews of aclImdb, drawn with a fixed seed."""
+    found = [
+        (review.text.replace("<br />", " "), "positive" if review.label else "negative")
+        for review in imdb(path)
+        if isinstance(review, LabelledReview)
+    ]
     return random.Random(1).sample(sorted(found), min(count, len(found)))
 
 
@@ -87,16 +84,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--imdb", type=Path, required=True, help="an archive of aclImdb")
+    parser.add_argument("--imdb", type=Path, required=True, help="aclImdb or its archive")
     parser.add_argument("--export", type=Path, default=Path("results/export/serving"))
     parser.add_argument("--reviews", type=int, default=2000, help="default %(default)s")
     options = parser.parse_args()
     try:
         reviews = labelled(options.imdb, options.reviews)
-    except (OSError, tarfile.TarError) as error:
-        parser.error(f"--imdb {options.imdb} cannot be read ({error}): name the archive of aclImdb")
-    if not reviews:
-        parser.error(f"--imdb {options.imdb} holds no labelled review: name the archive of aclImdb")
+    except PipelineError as error:
+        parser.error(f"--imdb {error}")
     texts = [text for text, _ in reviews]
     print(f"{len(texts)} reviews\n{'what is read':28} accuracy  reviews/s", flush=True)
     with tempfile.TemporaryDirectory(prefix="windows-") as folder:

@@ -2,7 +2,10 @@
 
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -26,7 +29,10 @@ FIGURES = ("accuracy", "reference_accuracy", "agreement", "max_probability_diffe
 
 # MLflow tries three times to number a version; with many registers at once that may not do.
 _TRIES = 10
-_BUSY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
+# What MLflow says when others are at the same rows; BAD_REQUEST where two would both insert one.
+_BUSY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "BAD_REQUEST")
+
+Changed = TypeVar("Changed")
 
 
 def register(client: MlflowClient, like: Run, refuse_dirty: bool) -> tuple[ModelVersion, Candidates]:
@@ -54,23 +60,26 @@ def version_of(client: MlflowClient, run: Run) -> ModelVersion:
     sources = {model.model_uri, model.artifact_location}
     if known := versions(client, run.info.run_id, sources):
         return known[0]
-    for attempt in range(_TRIES):
-        try:
-            made = client.create_model_version(
-                MODEL,
-                source=model.model_uri,
-                run_id=run.info.run_id,
-                model_id=model.model_id,
-                tags=tags_of(run),
-            )
-            break
-        except MlflowException as error:
-            if attempt == _TRIES - 1 or error.error_code not in _BUSY:
-                raise
+    made = insist(
+        lambda: client.create_model_version(
+            MODEL, source=model.model_uri, run_id=run.info.run_id, model_id=model.model_id, tags=tags_of(run)
+        )
+    )
     lowest = versions(client, run.info.run_id, sources)[0]
     if lowest.version != made.version:
         client.delete_model_version(MODEL, made.version)
     return lowest
+
+
+def insist(change: Callable[[], Changed]) -> Changed:
+    """Make a change of the registry, again while others are in its way. Raises MlflowException."""
+    for _ in range(_TRIES - 1):
+        try:
+            return change()
+        except MlflowException as error:
+            if error.error_code not in _BUSY:
+                raise
+    return change()
 
 
 def versions(client: MlflowClient, run_id: str, sources: set[str]) -> list[ModelVersion]:
@@ -95,12 +104,12 @@ def challenge(client: MlflowClient, version: ModelVersion, found: Candidates) ->
     tags = tags_of(found.runs[0])
     stale = {tag: value for tag, value in tags.items() if version.tags.get(tag) != value}
     for tag, value in stale.items():
-        client.set_model_version_tag(MODEL, version.version, tag, value)
+        insist(partial(client.set_model_version_tag, MODEL, version.version, tag, value))
     is_new = before is None or before.version != version.version
     if is_new or stale or not version.description:
         client.update_model_version(MODEL, version.version, description(client, found, before))
     if is_new:
-        client.set_registered_model_alias(MODEL, ALIAS, version.version)
+        insist(lambda: client.set_registered_model_alias(MODEL, ALIAS, version.version))
 
 
 def challenger(client: MlflowClient) -> ModelVersion | None:

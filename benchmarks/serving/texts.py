@@ -7,13 +7,14 @@ ones where the user names a copy of aclImdb, else snippets of one film joined un
 import csv
 import itertools
 import random
-import re
-import tarfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.serving.errors import BenchmarkError
+from pipelines.errors import PipelineError
+from pipelines.imdb import imdb
+from pipelines.reviews import LabelledReview
 
 SEED = 3
 KINDS = ("imdb", "snippets")
@@ -23,8 +24,6 @@ JOINED = 4000
 
 WORDS_MEDIAN, WORDS_SPREAD, WORDS_LEAST = 175, 0.6, 40
 """IMDB's lengths are about log-normal: half have 175 words or fewer, the mean is 210, few have 1,000."""
-
-LABELLED = re.compile(r"(^|/)(test|train)/(pos|neg)/[^/]+\.txt$")
 
 
 def load(kind: str, validation: Path, imdb: Path | None) -> list[str]:
@@ -72,32 +71,12 @@ def joined(films: dict[str, list[str]], order: random.Random) -> list[str]:
 
 def read_imdb(path: Path) -> Iterator[str]:
     """The labelled reviews of aclImdb, from its archive or from the folder that it unpacks to."""
-    count = 0
-    for text in from_folder(path) if path.is_dir() else from_archive(path):
-        count += 1
-        yield " ".join(text.replace("<br />", " ").split())
-    if not count:
-        raise BenchmarkError(
-            f"--imdb {path}: there is no review under test/ or train/: name aclImdb or its archive"
-        )
-
-
-def from_folder(path: Path) -> Iterator[str]:
-    for file in path.glob("*/*/*.txt"):
-        if LABELLED.search(file.as_posix()):
-            yield file.read_text(encoding="utf-8")
-
-
-def from_archive(path: Path) -> Iterator[str]:
     try:
-        with tarfile.open(path, "r|*") as archive:
-            for member in archive:
-                if LABELLED.search(member.name) and (file := archive.extractfile(member)):
-                    yield file.read().decode("utf-8")
-    except (OSError, tarfile.TarError) as error:
-        raise BenchmarkError(
-            f"--imdb {path} cannot be read ({error}): name aclImdb or its archive"
-        ) from error
+        for found in imdb(path):
+            if isinstance(found, LabelledReview):
+                yield " ".join(found.text.replace("<br />", " ").split())
+    except PipelineError as error:
+        raise BenchmarkError(f"--imdb {error}") from error
 
 
 def endless(texts: list[str]) -> Iterator[str]:

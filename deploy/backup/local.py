@@ -10,7 +10,7 @@ from deploy.backup.database import BackupError
 from deploy.backup.postgres import Postgres
 from deploy.backup.sqlite import Sqlite
 from deploy.local.down import bring_down
-from deploy.local.postgres import BIN
+from deploy.local.postgres import BIN, is_ready
 from deploy.local.settings import Settings, StackError, prepare_settings
 from deploy.local.supervision import Supervisor
 from deploy.local.up import bring_up
@@ -27,7 +27,7 @@ class Local:
         self.registry = Sqlite(self._settings.var_dir / "mlflow.db", self._artifacts)
 
     def start_database(self) -> None:
-        if self._settings.embedded_database:
+        if self._settings.embedded_database and not is_ready(self._settings):
             with explained():
                 bring_up(self._settings, ["postgres"])
 

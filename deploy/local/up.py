@@ -22,13 +22,15 @@ def bring_up(settings: Settings, names: Sequence[str] = ()) -> None:
     known = services(settings)
     if unknown := set(names) - set(known):
         raise StackError(f"no service {', '.join(sorted(unknown))}: there are {', '.join(known)}")
-    wanted = {name: service for name, service in known.items() if not names or name in names}
+    asked = set(names or known)
     supervisor = Supervisor(settings.var_dir)
     with supervisor.locked():
         text = configuration(settings, known.values())
         if supervisor.is_running() and supervisor.configuration.read_text() != text:
             print("the settings changed since the stack was started: restarting it")
+            asked |= {name for name, found in supervisor.programs().items() if found.pid}
             bring_down(supervisor)
+        wanted = {name: service for name, service in known.items() if name in asked}
         if not supervisor.is_running():
             sweep(supervisor, "left by an earlier stack")
             refuse_taken_ports(settings, wanted.values())

@@ -76,8 +76,12 @@ def test_missing_texts_say_the_way_out(tmp_path: Path) -> None:
     for file in ("missing.csv", "empty.csv", "no.tar.gz"):
         with pytest.raises(BenchmarkError, match="make repro"):
             texts.load("snippets", tmp_path / file, None)
-    for path in (tmp_path, tmp_path / "no.tar.gz", tmp_path / "missing"):
-        with pytest.raises(BenchmarkError, match="name aclImdb or its archive"):
+    for path, way_out in (
+        (tmp_path, "name aclImdb or its archive"),
+        (tmp_path / "no.tar.gz", "Fetch it again"),
+        (tmp_path / "missing", "name the folder aclImdb or its archive"),
+    ):
+        with pytest.raises(BenchmarkError, match=rf"(?s)^--imdb {path}.*{way_out}"):
             texts.load("imdb", tmp_path / "missing.csv", path)
 
 

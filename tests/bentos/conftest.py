@@ -153,6 +153,8 @@ def settings(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Se
     for name, value in {"MAX_RETRIES": "1", "BACKOFF_FACTOR": "0", "TIMEOUT": "5"}.items():
         monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", value)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.uri)
+    # `registry.connect` leaves it in the environment of this process, and monkeypatch takes it away again.
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", registry.uri)
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     # The models here take a tenth of a millisecond, and the machine may have other things to do.

@@ -55,6 +55,15 @@ async def test_a_new_password_reaches_the_old_data(fresh: Stack) -> None:
     await connection.close()
 
 
+def test_what_ran_before_the_settings_changed_runs_afterwards(fresh: Stack) -> None:
+    fresh.run(*STORAGE)
+    with (fresh.root / ".env").open("a") as env:
+        env.write("API_LIMIT_READ=1/minute\n")
+    said = fresh.run("restart", "postgres")
+    assert "the settings changed" in said
+    assert httpx.get(fresh.url("MLFLOW_PORT", "/health")).status_code == 200
+
+
 def test_mlflow_answers_to_its_own_name_only(stack: Stack) -> None:
     stack.run(*STORAGE)
     url = stack.url("MLFLOW_PORT", "/api/2.0/mlflow/experiments/get?experiment_id=0")

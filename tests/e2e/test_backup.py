@@ -10,6 +10,7 @@ import pytest
 
 from tests.deploy.stack import Stack, wait_for
 from tests.e2e.conftest import connect
+from tests.e2e.runbook import blocks, run
 from tests.project import Project
 
 MOVIE = "kept-for-ever"
@@ -73,6 +74,17 @@ def test_a_restored_stack_serves_the_same_champion_and_the_same_reviews(
     assert "make down; mv" in refused
     with connect(empty) as new:
         assert reviews(new), "a refused restore changes nothing and stops nothing"
+
+
+def test_the_runbooks_restore_replaces_a_stack_that_went_wrong(
+    stack: Stack, backup: Path, empty: Stack
+) -> None:
+    """After the test above, in which a review was deleted and another written."""
+    with connect(stack) as old, connect(empty) as new:
+        assert reviews(new) != reviews(old)
+        run(empty, *blocks("Restore"), BACKUP=str(backup))
+        assert reviews(new) == reviews(old)
+        wait_for(lambda: new.post("/api/analyze", json={"text": TEXT}).status_code == 200)
 
 
 @pytest.mark.parametrize("name", ["reviews.dump", "mlflow.db", "artifacts.tar", "manifest.json"])
