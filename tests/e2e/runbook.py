@@ -23,7 +23,8 @@ def blocks(heading: str) -> list[str]:
 def run(stack: Stack, *commands: str, **variables: str) -> str:
     """What commands print that come after those at the beginning of the page. Fails when one of them does."""
     _, where, *_ = blocks("Operations")[0].splitlines()
-    where = where.replace("http://127.0.0.1:8000", stack.url("API_PORT", ""))
+    for port, name in (("8000", "API_PORT"), ("3000", "BENTO_PORT")):
+        where = where.replace(f"http://127.0.0.1:{port}", stack.url(name, ""))
     path = os.pathsep.join([str(Path(sys.executable).parent), str(BIN), os.environ["PATH"]])
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", "\n".join([where, *commands])],

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 
@@ -38,7 +39,8 @@ def served(stack: Stack) -> str:
 @pytest.fixture
 def challenger(trained: Project) -> Iterator[str]:
     """Another version of the same model, which is as good."""
-    client = MlflowClient(trained.tracking_uri)
+    mlflow.set_tracking_uri(trained.tracking_uri)  # a version's source is looked up where this leads
+    client = MlflowClient()
     first = client.get_model_version_by_alias(MODEL, "champion")
     made = client.create_model_version(
         MODEL, first.source or "", run_id=first.run_id, tags=first.tags, model_id=first.model_id
@@ -46,8 +48,10 @@ def challenger(trained: Project) -> Iterator[str]:
     before = client.get_model_version_by_alias(MODEL, "challenger").version
     client.set_registered_model_alias(MODEL, "challenger", made.version)
     yield str(made.version)
+    client.set_registered_model_alias(MODEL, "champion", first.version)  # whatever the test came to
     client.set_registered_model_alias(MODEL, "challenger", before)
     client.delete_model_version(MODEL, made.version)
+    mlflow.set_tracking_uri("")
 
 
 def test_every_link_leads_somewhere() -> None:
