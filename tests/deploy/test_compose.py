@@ -1,5 +1,7 @@
 """docker-compose.yml as text: what can be promised without Docker."""
 
+import fcntl
+import os
 import re
 import shutil
 import subprocess
@@ -75,6 +77,25 @@ def test_dependencies_come_before_code() -> None:
         dependencies = (ROOT / service["build"]["dockerfile"]).read_text().split("pip --python")[0]
         copied = " ".join(re.findall(r"^COPY (.+) \S+$", dependencies, flags=re.MULTILINE)).split()
         assert set(copied) <= {"pyproject.toml", "constraints.txt", "bentos/sentiment/requirements.txt"}
+
+
+def test_the_train_image_has_what_the_pipeline_asks_for() -> None:
+    """pip gets the wheels with the data, and `dvc exp run` makes commits, which have an author."""
+    dockerfile = (ROOT / OURS["train"]["build"]["dockerfile"]).read_text()
+    assert "python -m venv /opt/venv" in dockerfile
+    assert all(f"git config --system user.{name} " in dockerfile for name in ("name", "email"))
+
+
+def test_a_training_leaves_another_one_in_the_same_volume_alone(tmp_path: Path) -> None:
+    script = (ROOT / "deploy/docker/train").read_text().replace("/workspace", str(tmp_path))
+    (tmp_path / "code-of-the-other").touch()
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    refused = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
+    os.close(other)
+    assert refused.returncode == 1
+    assert "another training is under way" in refused.stderr
+    assert (tmp_path / "code-of-the-other").exists()
 
 
 def test_no_secret_is_written_down_and_each_is_required() -> None:
