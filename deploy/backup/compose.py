@@ -22,7 +22,8 @@ class Compose:
         self.registry = self._database("mlflow")
 
     def start_database(self) -> None:
-        self._run("up", "-d", "postgres")
+        # Not a new one, which would end everybody's connections, whatever has changed in .env meanwhile.
+        self._run("up", "-d", "--no-recreate", "postgres")
         deadline = time.monotonic() + PATIENCE
         ready = [*self._words, "exec", "-T", "postgres", "pg_isready", "--quiet", "--host=127.0.0.1"]
         while subprocess.run(ready, stdin=subprocess.DEVNULL, capture_output=True).returncode:
