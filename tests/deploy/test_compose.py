@@ -118,6 +118,8 @@ def test_every_setting_reaches_the_process_that_reads_it() -> None:
         assert wanted <= SERVICES[name]["environment"].keys()
     bento = {f"SENTIMENT_{name.upper()}" for name in BentoSettings.model_fields} - {"SENTIMENT_TRACKING_URI"}
     assert bento | {"MLFLOW_TRACKING_URI"} == set(SERVICES["bento"]["environment"])
+    promotion = {name for name in bento if "_PROMOTE_" in name or "_REGISTRY_" in name}
+    assert promotion | {"MLFLOW_TRACKING_URI"} == set(SERVICES["train"]["environment"])
 
 
 def passed_on(*names: str) -> set[str]:
