@@ -49,7 +49,8 @@ class Compose:
         return f"{' '.join(self._words)} up -d"
 
     def way_to_empty(self) -> str:
-        return f"{' '.join(self._words)} down --volumes"
+        # Without its profile v2 leaves the volume of `train`, whose cache names runs that are then gone.
+        return f"{' '.join(self._words)} --profile train down --volumes"
 
     def _database(self, name: str) -> Postgres:
         """The database of this name, by the role of this name, which owns it."""

@@ -15,6 +15,7 @@ import yaml
 from api.settings import Settings as ApiSettings
 from bentos.sentiment.settings import Settings as BentoSettings
 from deploy import env
+from deploy.backup.compose import Compose
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -170,3 +171,10 @@ def test_docker_compose_refuses_to_start_without_secrets(tmp_path: Path) -> None
     assert "Run make secrets" in refused.stderr
     given = bare | dict.fromkeys(SECRETS, "s")
     assert subprocess.run(words, cwd=tmp_path, env=given, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not shutil.which("docker-compose"), reason="needs docker-compose: apt-get install it")
+def test_the_way_to_an_empty_stack_takes_the_volumes_of_every_profile() -> None:
+    keeping = [service for service in SERVICES.values() if "volumes" in service]
+    profiles = {profile for service in keeping for profile in service.get("profiles", [])}
+    assert profiles == set(re.findall(r"--profile (\w+)", Compose().way_to_empty()))
