@@ -89,7 +89,7 @@ def is_absent(error: Exception) -> bool:
 def no_champion(settings: Settings) -> NoChampionError:
     return NoChampionError(
         f"no version of '{MODEL}' is champion in {public(settings.tracking_uri)}:"
-        " train and promote one with `make repro promote`"
+        " train and promote one with `make repro promote`, or in containers `docker compose run --rm train`"
     )
 
 

@@ -22,7 +22,8 @@ class Compose:
         self.registry = self._database("mlflow")
 
     def start_database(self) -> None:
-        self._run("up", "-d", "postgres")
+        # Not a new one, which would end everybody's connections, whatever has changed in .env meanwhile.
+        self._run("up", "-d", "--no-recreate", "postgres")
         deadline = time.monotonic() + PATIENCE
         ready = [*self._words, "exec", "-T", "postgres", "pg_isready", "--quiet", "--host=127.0.0.1"]
         while subprocess.run(ready, stdin=subprocess.DEVNULL, capture_output=True).returncode:
@@ -48,7 +49,8 @@ class Compose:
         return f"{' '.join(self._words)} up -d"
 
     def way_to_empty(self) -> str:
-        return f"{' '.join(self._words)} down --volumes"
+        # Without its profile v2 leaves the volume of `train`, whose cache names runs that are then gone.
+        return f"{' '.join(self._words)} --profile train down --volumes"
 
     def _database(self, name: str) -> Postgres:
         """The database of this name, by the role of this name, which owns it."""

@@ -13,7 +13,7 @@ RUN python -m venv --without-pip /opt/venv \
 
 FROM ${PYTHON_IMAGE}
 # The model store, so that a new volume belongs to the user.
-RUN useradd --system --uid 10001 --no-create-home app && install -d -o app /var/lib/bentoml
+RUN useradd --uid 10001 --no-create-home app && install -d -o app /var/lib/bentoml
 ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     BENTOML_HOME=/var/lib/bentoml BENTOML_DO_NOT_TRACK=true DO_NOT_TRACK=true MLFLOW_DISABLE_TELEMETRY=true \
     GIT_PYTHON_REFRESH=quiet

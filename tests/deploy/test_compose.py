@@ -1,5 +1,7 @@
 """docker-compose.yml as text: what can be promised without Docker."""
 
+import fcntl
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +15,7 @@ import yaml
 from api.settings import Settings as ApiSettings
 from bentos.sentiment.settings import Settings as BentoSettings
 from deploy import env
+from deploy.backup.compose import Compose
 from tests.project import variables
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +81,25 @@ def test_dependencies_come_before_code() -> None:
         assert set(copied) <= {"pyproject.toml", "constraints.txt", "bentos/sentiment/requirements.txt"}
 
 
+def test_the_train_image_has_what_the_pipeline_asks_for() -> None:
+    """pip gets the wheels with the data, and `dvc exp run` makes commits, which have an author."""
+    dockerfile = (ROOT / OURS["train"]["build"]["dockerfile"]).read_text()
+    assert "python -m venv /opt/venv" in dockerfile
+    assert all(f"git config --system user.{name} " in dockerfile for name in ("name", "email"))
+
+
+def test_a_training_leaves_another_one_in_the_same_volume_alone(tmp_path: Path) -> None:
+    script = (ROOT / "deploy/docker/train").read_text().replace("/workspace", str(tmp_path))
+    (tmp_path / "code-of-the-other").touch()
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    refused = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
+    os.close(other)
+    assert refused.returncode == 1
+    assert "another training is under way" in refused.stderr
+    assert (tmp_path / "code-of-the-other").exists()
+
+
 def test_no_secret_is_written_down_and_each_is_required() -> None:
     for line in TEXT.splitlines():
         if re.search(r"PASSWORD|API_KEY:", line):
@@ -96,7 +118,10 @@ def test_every_setting_reaches_the_process_that_reads_it() -> None:
     wanted = variables(ApiSettings) - elsewhere
     for name in ("api", "worker", "migrate"):
         assert wanted <= SERVICES[name]["environment"].keys()
-    assert variables(BentoSettings) == set(SERVICES["bento"]["environment"])
+    bento = variables(BentoSettings)
+    assert bento == set(SERVICES["bento"]["environment"])
+    promotion = {name for name in bento if "_PROMOTE_" in name or "_REGISTRY_" in name}
+    assert promotion | {"MLFLOW_TRACKING_URI"} == set(SERVICES["train"]["environment"])
 
 
 def passed_on(*names: str) -> set[str]:
@@ -147,3 +172,11 @@ def test_docker_compose_refuses_to_start_without_secrets(tmp_path: Path) -> None
     assert "Run make secrets" in refused.stderr
     given = bare | dict.fromkeys(SECRETS, "s")
     assert subprocess.run(words, cwd=tmp_path, env=given, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not shutil.which("docker-compose"), reason="needs docker-compose: apt-get install it")
+def test_the_way_to_an_empty_stack_takes_the_volumes_of_every_profile() -> None:
+    keeping = [service for service in SERVICES.values() if "volumes" in service]
+    profiles = {profile for service in keeping for profile in service.get("profiles", [])}
+    watching = {"observability"}  # what was measured stays true
+    assert profiles - watching == set(re.findall(r"--profile (\w+)", Compose().way_to_empty()))
