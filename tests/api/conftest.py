@@ -97,6 +97,14 @@ async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
+async def nothing_spent(sql: asyncpg.Connection) -> AsyncIterator[None]:
+    """No caller has used up any of its limits, before the test and after it."""
+    await sql.execute("TRUNCATE rate_limit")
+    yield
+    await sql.execute("TRUNCATE rate_limit")
+
+
+@pytest.fixture
 async def client(shared_client: httpx.AsyncClient, sql: asyncpg.Connection) -> httpx.AsyncClient:
     """The API over an empty table."""
     await sql.execute("TRUNCATE review")

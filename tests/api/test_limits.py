@@ -23,9 +23,7 @@ def bento(request: httpx.Request) -> httpx.Response:
     )
 
 
-@pytest.fixture(autouse=True)
-async def nothing_spent(sql: asyncpg.Connection) -> None:
-    await sql.execute("TRUNCATE rate_limit")
+pytestmark = pytest.mark.usefixtures("nothing_spent")
 
 
 @pytest.fixture

@@ -120,6 +120,7 @@ async def test_the_pool_tells_who_has_and_who_waits(serve: Serve, sql: asyncpg.C
         assert await value(client, "database_up") == 1
 
 
+@pytest.mark.usefixtures("nothing_spent")
 async def test_refusals_and_repeats_are_counted(serve: Serve, client: httpx.AsyncClient) -> None:
     repeats = await value(client, "api_first_answers_total")
     for _ in range(2):
