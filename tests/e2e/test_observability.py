@@ -69,6 +69,7 @@ def test_the_worker_begins_a_trace_with_each_batch(client: httpx.Client, collect
 def test_what_is_asked_all_the_time_is_not_traced(
     stack: Stack, client: httpx.Client, collector: Collector
 ) -> None:
+    before = len(collector.spans)  # other tests have asked for what is nowhere, which is traced as GET
     for path in ("/livez", "/readyz", "/metrics"):
         assert client.get(path).status_code == 200
     trace_id = secrets.token_hex(16)
@@ -77,9 +78,8 @@ def test_what_is_asked_all_the_time_is_not_traced(
     names = {span.name for span in collector.spans}
     assert not any(re.search("livez|readyz|healthz|metrics", name) for name in names), names
     # The statements and the question to the Bento behind them would begin traces of their own.
-    beginnings = {(span.service, span.name) for span in collector.spans if not span.parent_id}
-    assert ("worker", "analyze reviews") in beginnings
-    assert not {name for service, name in beginnings if name in ("GET", "SELECT", "UPDATE")}
+    beginnings = {span.name for span in collector.spans[before:] if not span.parent_id}
+    assert not beginnings & {"GET", "SELECT", "UPDATE"}
 
 
 def test_the_lines_of_one_request_share_its_ids(
