@@ -132,7 +132,8 @@ class Search:
             started=lambda group: trial.set_user_attr("group", group),
         )
         if outcome.code:
-            if reason := trial.user_attrs.get("pruned"):
+            # `trial` has its attributes of the beginning; its own process has written this one since.
+            if reason := self.study.get_trials()[trial.number].user_attrs.get("pruned"):
                 trial.set_user_attr("run_id", self.run_of(trial.number))
                 raise TrialPruned(reason)
             trial.set_user_attr("error", f"exit code {outcome.code}")
