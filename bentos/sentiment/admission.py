@@ -2,7 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from starlette.datastructures import MutableHeaders
@@ -43,12 +44,25 @@ class Admission:
         elif self._inside >= self._limit or self._queue.is_full():
             await refuse(429, "too many requests: try again later", self._retry_after(), scope, receive, send)
         else:
-            self._inside += 1
-            try:
-                with metrics.REQUESTS_INSIDE.track_inprogress():
-                    await self._admit(scope, receive, send)
-            finally:
-                self._inside -= 1
+            with ExitStack() as place:
+                place.enter_context(self._place())
+
+                async def leave_with_the_last(message: Message) -> None:
+                    # Before it goes: who has the whole answer may ask again at once.
+                    if message["type"] == "http.response.body" and not message.get("more_body", False):
+                        place.close()
+                    await send(message)
+
+                await self._admit(scope, receive, leave_with_the_last)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        self._inside += 1
+        try:
+            with metrics.REQUESTS_INSIDE.track_inprogress():
+                yield
+        finally:
+            self._inside -= 1
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         late = f"not answered within {self._seconds:g} seconds"
