@@ -1,5 +1,7 @@
 """What training computes with: bf16 where the processor has instructions for it, else fp32."""
 
+import os
+
 import joblib
 import torch
 
@@ -18,5 +20,9 @@ def wants_bf16(precision: str) -> bool:
 
 
 def use_all_cores() -> None:
-    """One thread a core that this process may use; PyTorch looks past the quota of a container."""
-    torch.set_num_threads(joblib.cpu_count(only_physical_cores=True))
+    """One thread a core that this process may use; PyTorch looks past the quota of a container.
+
+    OMP_NUM_THREADS says otherwise: trainings that run at once share the cores.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(joblib.cpu_count(only_physical_cores=True))

@@ -1,5 +1,9 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import joblib
 import pandas as pd
 import pytest
 import torch
@@ -111,3 +115,16 @@ def test_auto_takes_bf16_where_the_processor_has_it(
     assert wants_bf16("auto") is chosen
     assert wants_bf16("bf16")
     assert not wants_bf16("fp32")
+
+
+@pytest.mark.parametrize("wanted", ["1", None])
+def test_trainings_that_run_at_once_share_the_cores(wanted: str | None) -> None:
+    """With a thread for every core each, they would wait for one another in loops that take the cores."""
+    use = "from pipelines.precision import use_all_cores; use_all_cores()"
+    code = f"{use}; import torch; print(torch.get_num_threads())"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment |= {"OMP_NUM_THREADS": wanted} if wanted else {}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == (wanted or str(joblib.cpu_count(only_physical_cores=True)))
