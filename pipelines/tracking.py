@@ -1,9 +1,11 @@
 """The MLflow store that runs are written to."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import mlflow
+from filelock import FileLock
 from mlflow.entities import LoggedModel, LoggedModelStatus
 from mlflow.exceptions import MlflowException, RestException
 
@@ -24,10 +26,12 @@ def connect() -> mlflow.MlflowClient:
     if local:
         var.mkdir(parents=True, exist_ok=True)
     mlflow.set_tracking_uri(uri)
-    client = mlflow.MlflowClient()
     try:
-        if client.get_experiment_by_name(EXPERIMENT) is None:
-            client.create_experiment(EXPERIMENT, (var / "mlartifacts").as_uri() if local else None)
+        # MLflow makes the tables of a new file, and of two processes at it at once one would fail.
+        with FileLock(var / "mlflow.lock") if local else nullcontext():
+            client = mlflow.MlflowClient()
+            if client.get_experiment_by_name(EXPERIMENT) is None:
+                client.create_experiment(EXPERIMENT, (var / "mlartifacts").as_uri() if local else None)
         mlflow.set_experiment(EXPERIMENT)
     except RestException:
         raise
