@@ -46,8 +46,11 @@ class Workspace:
         """Run the pipeline up to `evaluate` as the DVC experiment `name`, and show it in the project.
 
         What it prints goes to `log`; `started` is called with the id of its process group. Whatever
-        interrupts this ends all processes of the experiment first.
+        interrupts this ends all processes of the experiment first. The params of params.yaml are then what
+        they were: DVC leaves the overrides there, for the next experiment to inherit.
         """
+        params = self.folder / "params.yaml"
+        before = params.read_bytes()
         sets = [word for override in overrides for word in ("--set-param", override)]
         command = ["dvc", "exp", "run", "--name", name, *sets, "evaluate"]
         with log.open("w") as output:
@@ -69,6 +72,8 @@ class Workspace:
                 end_group(process.pid)
                 process.wait()
                 raise
+            finally:
+                params.write_bytes(before)
         if code:
             return Outcome(code)
         self.publish(name)

@@ -1,0 +1,24 @@
+"""What each change earns, with how sure that is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from benchmarks.ablation.table import UNCHANGED, Row
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    changes = [row for row in rows if row.change != UNCHANGED]
+    figure = Figure(figsize=(7, 1.2 + 0.45 * len(changes)), layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(changes):
+        value, low, high = (100 * end for end in row.gained)
+        axes.errorbar(value, place, xerr=[[value - low], [high - value]], fmt="o", color="C0", capsize=3)
+        points = [100 * gained for gained in row.by_seed.values()]
+        axes.plot(points, [place] * len(points), "|", color="C1", markersize=12)
+    axes.axvline(0, color="grey", linewidth=1)
+    axes.set_yticks(range(len(changes)), [row.change for row in changes])
+    axes.invert_yaxis()
+    axes.set_xlabel("points of accuracy gained; 95 % interval, and each seed")
+    figure.savefig(path, dpi=120)
