@@ -64,7 +64,7 @@ def convert(model: DistilBertForSequenceClassification) -> openvino.Model:
 
 def quantize(reference: Path, texts: Sequence[str]) -> openvino.Model:
     """The IR in `reference` with int8 weights and activations, their ranges measured on `texts`."""
-    samples = [inputs([window]) for own in windows(reference, texts) for window in own]
+    samples = [inputs([window], len(window)) for own in windows(reference, texts) for window in own]
     return nncf.quantize(
         openvino.Core().read_model(reference / "model.xml"),
         nncf.Dataset(samples),

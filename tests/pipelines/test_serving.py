@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bentos.sentiment.engine import Engine
-from pipelines.serving import probabilities
+from pipelines.serving import Classifier, probabilities
 from tests.bentos.model import REVIEWS, build_model
 
 
@@ -24,3 +24,14 @@ def test_evaluation_sees_what_the_service_answers(exported: Path) -> None:
     positive = engine.probabilities(texts)[:, engine.labels.index("positive")]
     np.testing.assert_allclose(probabilities(exported, texts), positive, atol=1e-5)
     assert {verdict.truncated for verdict in engine.classify(texts)} == {True, False}
+
+
+def test_the_engine_meets_few_shapes(exported: Path) -> None:
+    """It keeps what it compiles for each, which came to gigabytes; and no window outgrows the model."""
+    classifier = Classifier(exported)
+    lengths = range(2, classifier.max_tokens + 1)
+    widths = [classifier._inputs([[1] * length])["input_ids"].shape[1] for length in lengths]
+    assert all(
+        length <= width <= classifier.max_tokens for length, width in zip(lengths, widths, strict=True)
+    )
+    assert len(set(widths)) <= 1 + classifier.max_tokens // 32
