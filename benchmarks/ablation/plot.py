@@ -19,6 +19,6 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axes.plot(points, [place] * len(points), "|", color="C1", markersize=12)
     axes.axvline(0, color="grey", linewidth=1)
     axes.set_yticks(range(len(changes)), [row.change for row in changes])
-    axes.invert_yaxis()
+    axes.set_ylim(len(changes) - 0.5, -0.5)
     axes.set_xlabel("points of accuracy gained; 95 % interval, and each seed")
     figure.savefig(path, dpi=120)
