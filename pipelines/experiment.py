@@ -101,6 +101,13 @@ def workspace(project: Path, folder: Path) -> Iterator[Workspace]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove_abandoned(work: Path) -> None:
+    """Delete the clones of processes that were killed; each is named by its process."""
+    for folder in work.glob("*"):
+        if not psutil.pid_exists(int(folder.name)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def clone(project: Path, folder: Path) -> None:
     """Git's objects and DVC's cache are the project's own."""
     git(project, "clone", "--quiet", "--shared", str(project), str(folder))

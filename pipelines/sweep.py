@@ -6,7 +6,6 @@ Run again it goes on; run several times at once, here or on other machines, the 
 import argparse
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +15,11 @@ from pathlib import Path
 
 import mlflow
 import optuna
-import psutil
 from optuna.trial import TrialState
 
 from pipelines import comparison
 from pipelines.errors import PipelineError, run_stage
-from pipelines.experiment import Workspace, environment_of_children, workspace
+from pipelines.experiment import Workspace, environment_of_children, remove_abandoned, workspace
 from pipelines.params import load_params
 from pipelines.search import Search, digest, open_search
 from pipelines.space import Sweep, load_sweep
@@ -137,13 +135,6 @@ def register(place: Workspace, run_id: str) -> None:
             (done.stderr.strip().splitlines() or ["register failed"])[-1].removeprefix("error: ")
         )
     print(done.stdout.strip())
-
-
-def remove_abandoned(work: Path) -> None:
-    """Delete the clones of processes that were killed."""
-    for folder in work.glob("*"):
-        if not psutil.pid_exists(int(folder.name)):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import re
-import signal
 import sys
 from pathlib import Path
 
@@ -19,10 +18,11 @@ import pandas as pd
 from benchmarks.ablation import plot, table
 from benchmarks.ablation.table import UNCHANGED, Answers
 from benchmarks.serving.errors import BenchmarkError
+from benchmarks.serving.processes import end_on_terminate
 from benchmarks.serving.report import machine
 from benchmarks.serving.run import say
 from pipelines.errors import PipelineError
-from pipelines.experiment import Workspace, workspace
+from pipelines.experiment import Workspace, remove_abandoned, workspace
 from pipelines.params import load_params
 from pipelines.tracking import connect
 
@@ -63,6 +63,7 @@ def ask(options: argparse.Namespace, seeds: list[int]) -> list[Answers]:
     logs = options.output / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     found = []
+    remove_abandoned(WORK)
     with workspace(Path.cwd(), WORK / str(os.getpid())) as place:
         for seed in seeds:
             found.append(answers(place, seed, UNCHANGED, logs))
@@ -88,7 +89,7 @@ def report(found: list[Answers], options: argparse.Namespace) -> None:
 
 def main(words: list[str] | None = None) -> int:
     options = parse(words)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_on_terminate()
     try:
         connect()
         report(ask(options, options.seeds or [load_params().seed]), options)
