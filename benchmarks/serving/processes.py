@@ -6,6 +6,7 @@ environment variable that only this start of this contender has.
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -21,6 +22,8 @@ from benchmarks.serving.errors import BenchmarkError
 
 HOST = "127.0.0.1"
 MARK = "BENCHMARK_START"
+# From above the well-known ports of databases and the like to where Linux begins to deal them out.
+PORTS = (16384, 32768)
 
 
 @dataclass
@@ -90,11 +93,24 @@ def wait_until(condition: Callable[[], bool], family: Family, seconds: float) ->
         time.sleep(0.05)
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has, all below those that the kernel deals out.
+
+    A port that it gave for `bind(0)` it gives again, to a client or to another part of the same server, while
+    the server that it was meant for starts.
+    """
+    with contextlib.ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            probe, port = held.enter_context(socket.socket()), random.randrange(*PORTS)
+            with contextlib.suppress(OSError):
+                probe.bind((HOST, port))
+                ports.append(port)
+    return ports
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-    return port
+    return free_ports(1)[0]
 
 
 def end_on_terminate() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.serving.processes import free_port
 from tests.api.test_metrics import scraped
-from tests.bentos.conftest import free_port
 from tests.postgres import ROOT
 
 

@@ -1,7 +1,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import asyncpg
 import httpx
 import pytest
 
+from benchmarks.serving.processes import free_port
 from tests.api.conftest import bearer
 from tests.api.requests import MOVIE, UPDATE, create, problem
 from tests.postgres import ROOT, plain
@@ -95,10 +95,7 @@ async def test_the_docs_page_is_served(client: httpx.AsyncClient) -> None:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-        return number
+    return free_port()
 
 
 def uvicorn(port: int, cwd: Path, **environment: str) -> subprocess.Popen[str]:

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.serving.processes import free_port
 from tests.api.conftest import Serve
 from tests.api.requests import REVIEW, create
-from tests.bentos.conftest import free_port
 from tests.postgres import ROOT
 
 ANALYSIS = {"label": "positive", "score": 0.9, "model_version": "7", "truncated": False}

@@ -14,6 +14,7 @@ import asyncpg
 import httpx
 import pytest
 
+from benchmarks.serving.processes import free_port
 from tests.api import requests
 from tests.api.conftest import Serve
 from tests.api.requests import MOVIE, UPDATE, problem
@@ -40,9 +41,7 @@ pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="Debian's pgbouncer is
 def pgbouncer(postgres_socket: Path) -> Iterator[int]:
     """The port of a pgbouncer before the tests' PostgreSQL, run by the same user: neither may be root."""
     owner = postgres_socket.stat()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = free_port()
     # Not in pytest's own folder, which is root's alone.
     with tempfile.TemporaryDirectory(prefix="pgbouncer-") as folder:
         Path(folder).chmod(0o755)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.serving.errors import BenchmarkError
-from benchmarks.serving.processes import Family, new_mark, wait_until
+from benchmarks.serving.processes import Family, free_ports, new_mark, wait_until
 from benchmarks.serving.weight import weigh
 
 SLEEP = "import time; time.sleep(60)"
@@ -63,3 +63,11 @@ def test_weighs_processor_time_and_memory(tmp_path: Path) -> None:
             time.sleep(1.2)
     assert 0.05 < weight.cpu_seconds < 2
     assert 4 < weight.peak_mebibytes < 200
+
+
+def test_ports_for_servers_are_none_that_the_kernel_deals_out() -> None:
+    range_ = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    lowest = int(range_.read_text().split()[0]) if range_.exists() else 49152
+    ports = free_ports(200)
+    assert len(set(ports)) == 200
+    assert max(ports) < lowest

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 from mlflow import MlflowClient
 
+from benchmarks.serving.processes import free_port
 from bentos.sentiment.settings import Settings
 from tests.bentos.model import build_model, register
 
@@ -262,10 +262,3 @@ def stop(process: subprocess.Popen[str]) -> None:
             member.kill()
     process.kill()
     process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

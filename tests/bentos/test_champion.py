@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from benchmarks.serving.processes import free_port
 from bentos.sentiment import champion, store
 from bentos.sentiment.registry import NoChampionError, RegistryError
 from bentos.sentiment.settings import Settings
-from tests.bentos.conftest import Registry, copy, free_port
+from tests.bentos.conftest import Registry, copy
 from tests.bentos.model import register
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.serving.processes import free_port
 from bentos.sentiment.promote import main
 from bentos.sentiment.settings import Settings
-from tests.bentos.conftest import ROOT, Registry, free_port
+from tests.bentos.conftest import ROOT, Registry
 from tests.bentos.model import register
 
 pytestmark = pytest.mark.usefixtures("settings")

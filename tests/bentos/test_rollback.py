@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.serving.processes import free_port
 from bentos.sentiment.promote import main
 from bentos.sentiment.promotion import history
-from tests.bentos.conftest import ROOT, MlflowServer, Registry, free_port
+from tests.bentos.conftest import ROOT, MlflowServer, Registry
 from tests.bentos.model import register
 
 pytestmark = pytest.mark.usefixtures("settings")

@@ -4,9 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.serving.processes import free_port
 from bentos.sentiment import champion
 from bentos.sentiment.settings import Settings
-from tests.bentos.conftest import ROOT, Registry, free_port, serve, serve_command
+from tests.bentos.conftest import ROOT, Registry, serve, serve_command
 
 
 def test_a_restart_works_with_mlflow_gone(

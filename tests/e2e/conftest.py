@@ -4,7 +4,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.deploy.stack import Stack, free_ports
+from benchmarks.serving.processes import free_ports
+from tests.deploy.stack import Stack
 from tests.e2e.collector import Collector
 from tests.project import Project
 

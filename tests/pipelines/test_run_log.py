@@ -1,7 +1,6 @@
 """Figures on their way to an MLflow server that goes away and comes back."""
 
 import contextlib
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from benchmarks.serving.processes import free_port
 from pipelines.errors import PipelineError
 from pipelines.run_log import RunLog
 
@@ -42,13 +42,6 @@ def server(folder: Path, port: int) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def logs(log: RunLog, state: TrainerState, step: int) -> None:
