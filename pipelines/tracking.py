@@ -30,8 +30,7 @@ def connect() -> mlflow.MlflowClient:
         # MLflow makes the tables of a new file, and of two processes at it at once one would fail.
         with FileLock(var / "mlflow.lock") if local else nullcontext():
             client = mlflow.MlflowClient()
-            if client.get_experiment_by_name(EXPERIMENT) is None:
-                client.create_experiment(EXPERIMENT, (var / "mlartifacts").as_uri() if local else None)
+            make_experiment(client, (var / "mlartifacts").as_uri() if local else None)
         mlflow.set_experiment(EXPERIMENT)
     except RestException:
         raise
@@ -39,6 +38,15 @@ def connect() -> mlflow.MlflowClient:
         first = str(error).splitlines()[0]
         raise PipelineError(f"MLflow at {uri} does not answer: {first} Set MLFLOW_TRACKING_URI.") from None
     return client
+
+
+def make_experiment(client: mlflow.MlflowClient, artifacts: str | None) -> None:
+    """Make the project's experiment unless it is there: asking first would leave time for another process."""
+    try:
+        client.create_experiment(EXPERIMENT, artifacts)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def resume(run_id: str) -> mlflow.ActiveRun:

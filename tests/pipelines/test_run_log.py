@@ -1,13 +1,8 @@
 """Figures on their way to an MLflow server that goes away and comes back."""
 
-import contextlib
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from mlflow import MlflowClient
 from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -15,33 +10,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from benchmarks.serving.processes import free_port
 from pipelines.errors import PipelineError
 from pipelines.run_log import RunLog
-
-
-@contextlib.contextmanager
-def server(folder: Path, port: int) -> Iterator[str]:
-    """`mlflow server` on the database in the folder; killed at the end."""
-    stores = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--workers", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--port", str(port), *stores],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PATH": str(Path(sys.executable).parent)},
-        cwd=folder,
-        start_new_session=True,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        give_up = time.monotonic() + 120
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{url}/health").is_success:
-                    break
-            assert time.monotonic() < give_up
-            time.sleep(0.1)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(20)
+from tests.pipelines.mlflow_server import server
 
 
 def logs(log: RunLog, state: TrainerState, step: int) -> None:
