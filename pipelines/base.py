@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 from huggingface_hub import snapshot_download
 from safetensors.torch import load
 from transformers import (
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    DistilBertPreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
@@ -24,6 +26,7 @@ PACKAGED = "minilm"
 PINNED = {"distilbert-base-uncased": "12040accade4e8a0f71eabdb258fecc2e7e948be"}
 
 Base = tuple[DistilBertForSequenceClassification, PreTrainedTokenizerFast]
+Model = TypeVar("Model", bound=DistilBertPreTrainedModel)
 
 
 def load_base(base: str, dropout: float) -> Base:
@@ -35,7 +38,9 @@ def load_base(base: str, dropout: float) -> Base:
     """
     if base == PACKAGED:
         return load_minilm(dropout)
-    return load_folder(Path(base) if Path(base).is_dir() else download(base), base, dropout)
+    return load_folder(
+        DistilBertForSequenceClassification, base, dropout, id2label=ID2LABEL, label2id=LABEL2ID
+    )
 
 
 def download(base: str) -> Path:
@@ -61,19 +66,17 @@ def download(base: str) -> Path:
         ) from None
 
 
-def load_folder(folder: Path, base: str, dropout: float) -> Base:
-    """The DistilBERT that transformers saved in `folder`. Raises PipelineError when it is none."""
+def load_folder(
+    kind: type[Model], base: str, dropout: float, **config: Any
+) -> tuple[Model, PreTrainedTokenizerFast]:
+    """The DistilBERT that transformers saved in a folder, or of the hub. Raises PipelineError."""
+    folder = Path(base) if Path(base).is_dir() else download(base)
     try:
-        kind = json.loads((folder / "config.json").read_text()).get("model_type")
-        if kind != "distilbert":
-            raise PipelineError(f"train.base: {base} is a {kind}: only a distilbert can be fine-tuned here")
-        model = DistilBertForSequenceClassification.from_pretrained(
-            folder,
-            dropout=dropout,
-            attention_dropout=0.0,
-            seq_classif_dropout=dropout,
-            id2label=ID2LABEL,
-            label2id=LABEL2ID,
+        found = json.loads((folder / "config.json").read_text()).get("model_type")
+        if found != "distilbert":
+            raise PipelineError(f"train.base: {base} is a {found}: only a distilbert can be fine-tuned here")
+        model = kind.from_pretrained(
+            folder, dropout=dropout, attention_dropout=0.0, seq_classif_dropout=dropout, **config
         )
         return model, PreTrainedTokenizerFast.from_pretrained(folder)
     except (OSError, ValueError) as error:

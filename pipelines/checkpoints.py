@@ -126,7 +126,8 @@ def find(params: dict[str, object], model: torch.nn.Module, files: list[Path]) -
     """The place of the training that starts from `model` with these params on these files, by this code."""
     digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode())
     digest.update(f"torch {torch.__version__} transformers {transformers.__version__}".encode())
-    digest.update(safetensors.torch.save(dict(model.state_dict())))
+    # Not its state_dict, in which weights that two layers share would be twice.
+    digest.update(safetensors.torch.save({name: w.detach() for name, w in model.named_parameters()}))
     ours = {str(m.__file__) for name, m in sys.modules.items() if name.startswith("pipelines.")}
     for path in [*files, *(Path(name) for name in sorted(ours, key=lambda name: Path(name).name))]:
         digest.update(path.read_bytes())

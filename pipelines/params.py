@@ -20,6 +20,16 @@ class PrepareParams(Section):
     calibration_fraction: float = Field(gt=0, lt=1)
 
 
+class PretrainParams(Section):
+    epochs: float = Field(ge=0, le=100)
+    learning_rate: float = Field(gt=0, lt=1)
+    warmup: float = Field(ge=0, lt=1)
+    batch_tokens: int = Field(ge=8, le=2**20)
+    max_tokens: int = Field(ge=8, le=512)
+    hidden: float = Field(gt=0, lt=1)
+    weight_decay: float = Field(ge=0, lt=1)
+
+
 class TrainParams(Section):
     base: str = Field(min_length=1)
     epochs: float = Field(gt=0, le=100)
@@ -66,6 +76,7 @@ class RegisterParams(Section):
 class Params(Section):
     seed: int = Field(ge=0, lt=2**32)
     prepare: PrepareParams
+    pretrain: PretrainParams
     train: TrainParams
     export: ExportParams
     evaluate: EvaluateParams

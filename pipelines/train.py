@@ -15,7 +15,8 @@ import torch
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.exceptions import MlflowException
-from transformers import DistilBertForSequenceClassification, TrainerState, set_seed
+from safetensors.torch import load_file
+from transformers import TrainerState, set_seed
 
 from pipelines import checkpoints
 from pipelines.base import LABELS, load_base
@@ -27,11 +28,13 @@ from pipelines.precision import use_all_cores, wants_bf16
 from pipelines.run_log import RunLog
 from pipelines.snapshot import keep, note_changes
 from pipelines.tracking import connect
+from pipelines.trainer import train
 from pipelines.training import ReviewTrainer, make_trainer
 from pipelines.trial import trial_callbacks, trial_tags
 
 TRAIN = Path("results/prepare/train.csv")
 VALIDATION = Path("results/prepare/validation.csv")
+ENCODER = Path("results/pretrain/encoder.safetensors")
 OUT = Path("results/train")
 
 
@@ -68,19 +71,6 @@ def begin(kept: Checkpoints, tags: Mapping[str, str]) -> mlflow.ActiveRun:
     return run
 
 
-def train(trainer: ReviewTrainer, kept: Checkpoints) -> TrainerState:
-    """Train to the end, from the newest checkpoint if there is one: the Trainer's state and history."""
-    newest = kept.newest()
-    if newest and (state := checkpoints.finished(newest)):
-        trainer.model = DistilBertForSequenceClassification.from_pretrained(newest)
-        return state
-    if newest:
-        print(f"going on from {newest.name}")
-    with kept.room_for(trainer.model_wrapped):
-        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-    return trainer.state
-
-
 def write_history(state: TrainerState, path: Path) -> None:
     """One row per logged step: step, training loss or nothing, validation loss and accuracy or nothing."""
     with path.open("w", newline="") as file:
@@ -106,6 +96,7 @@ def main() -> None:
     reviews = pd.read_csv(TRAIN, keep_default_na=False), pd.read_csv(VALIDATION, keep_default_na=False)
     set_seed(params.seed)
     model, tokenizer = load_base(params.train.base, params.train.dropout)
+    model.distilbert.load_state_dict(load_file(ENCODER), strict=False)
     precision = "bf16" if wants_bf16(params.train.precision) else "fp32"
     identity = params.train.model_dump(exclude={"checkpoint_seconds"}) | {"precision": precision}
     kept = checkpoints.find({"seed": params.seed, **identity}, model, [TRAIN, VALIDATION, Path(__file__)])
@@ -119,7 +110,7 @@ def main() -> None:
             log = RunLog(client, run.info.run_id)
             callbacks = [log, SaveInTime(kept, params.train.checkpoint_seconds), *trial_callbacks()]
             trainer = make_trainer(params, model, tokenizer, reviews, kept.folder, callbacks)
-            state = train(trainer, kept)
+            state = train(trainer, model, kept)
             log.finish(state)
             write(trainer, state, run.info.run_id)
             note_changes(tags)

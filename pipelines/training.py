@@ -1,4 +1,4 @@
-"""How the Trainer is to run: batches by length, every review with the same weight, no work thrown away."""
+"""How a classifier of reviews is trained: each review with the same weight, each text cut to what is read."""
 
 from pathlib import Path
 from typing import Any
@@ -7,46 +7,31 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from torch.utils.data import DataLoader
 from transformers import (
     DataCollatorWithPadding,
     DistilBertForSequenceClassification,
     EvalPrediction,
     PreTrainedTokenizerFast,
-    Trainer,
     TrainerCallback,
-    TrainingArguments,
 )
 
 from pipelines.batches import LengthBatches
 from pipelines.first_token import read_first_token
 from pipelines.optimizer import optimizer
 from pipelines.params import Params
-from pipelines.precision import wants_bf16
-
-LOG_EVERY = 20  # steps
+from pipelines.trainer import BatchTrainer, arguments
 
 
-class ReviewTrainer(Trainer):
-    """A Trainer for reviews: `batches` says which go together, `label_smoothing` how far labels are trusted.
+class ReviewTrainer(BatchTrainer):
+    """A Trainer for reviews; `label_smoothing` says how far labels are trusted.
 
     In training a review counts the same in a small batch as in a large one.
     """
 
-    def __init__(self, *, batches: LengthBatches, label_smoothing: float, **kwargs: Any) -> None:
+    def __init__(self, *, label_smoothing: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.batches = batches
         self.label_smoothing = label_smoothing
         self.loss_is_scaled_for_ga = False  # ours is a mean over one batch, not over those of a step
-
-    def get_train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
-        loader: DataLoader[dict[str, torch.Tensor]] = DataLoader(
-            self._remove_unused_columns(self.train_dataset),
-            batch_sampler=self.batches,
-            collate_fn=self.data_collator,
-            pin_memory=self.args.dataloader_pin_memory,
-        )
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]  # accelerate is untyped
 
     def compute_loss(
         self,
@@ -86,31 +71,6 @@ def cut(ids: list[int], most: int, truncation: str) -> list[int]:
     return ids[: most - tail] + ids[-tail:]
 
 
-def arguments(params: Params, checkpoints: Path) -> TrainingArguments:
-    """What the Trainer takes from params.yaml; what it saves, and when, is `pipelines.checkpoints`."""
-    train = params.train
-    return TrainingArguments(
-        output_dir=str(checkpoints),
-        num_train_epochs=train.epochs,
-        learning_rate=train.learning_rate,
-        warmup_steps=train.warmup,
-        per_device_train_batch_size=train.batch_size,
-        per_device_eval_batch_size=64,
-        gradient_accumulation_steps=train.accumulation,
-        activation_checkpointing=train.activation_checkpointing,
-        bf16=wants_bf16(train.precision),
-        use_cpu=not torch.cuda.is_available(),
-        seed=params.seed,
-        data_seed=params.seed,
-        eval_strategy="epoch",
-        save_strategy="no",
-        logging_steps=LOG_EVERY,
-        include_num_input_tokens_seen="non_padding",
-        report_to="none",
-        dataloader_pin_memory=torch.cuda.is_available(),
-    )
-
-
 def accuracy(prediction: EvalPrediction) -> dict[str, float]:
     predicted = np.asarray(prediction.predictions).argmax(axis=1)
     return {"accuracy": float((predicted == prediction.label_ids).mean())}
@@ -137,7 +97,19 @@ def make_trainer(
         batches=LengthBatches(lengths, train.batch_size, train.batch_tokens, params.seed),
         label_smoothing=train.label_smoothing,
         model=model,
-        args=arguments(params, checkpoints),
+        args=arguments(
+            checkpoints,
+            params.seed,
+            train.precision,
+            num_train_epochs=train.epochs,
+            learning_rate=train.learning_rate,
+            warmup_steps=train.warmup,
+            per_device_train_batch_size=train.batch_size,
+            per_device_eval_batch_size=64,
+            gradient_accumulation_steps=train.accumulation,
+            activation_checkpointing=train.activation_checkpointing,
+            eval_strategy="epoch",
+        ),
         train_dataset=training,
         eval_dataset=validation.select(by_length),  # less padding; the order decides nothing
         processing_class=tokenizer,

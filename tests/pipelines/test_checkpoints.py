@@ -15,6 +15,7 @@ import mlflow
 import pytest
 import torch
 from mlflow import MlflowClient
+from safetensors.torch import load_file
 
 from pipelines.assets import sha256
 from pipelines.checkpoints import COMPLETE, Checkpoints, find
@@ -36,11 +37,11 @@ def untrained(trained: Project, tmp_path: Path) -> Project:
 
 
 @contextlib.contextmanager
-def training(project: Project) -> Iterator[subprocess.Popen[str]]:
+def training(project: Project, stage: str = "train") -> Iterator[subprocess.Popen[str]]:
     """The stage, at work."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.train"],
+    with subprocess.Popen(
+        [sys.executable, "-m", f"pipelines.{stage}"],
         cwd=project.folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -48,12 +49,11 @@ def training(project: Project) -> Iterator[subprocess.Popen[str]]:
         text=True,
         # A shell may have us ignore Ctrl-C, which a child would inherit.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_for(project: Project, pattern: str) -> None:
@@ -63,7 +63,6 @@ def wait_for(project: Project, pattern: str) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_killed_and_interrupted_it_ends_as_if_it_had_not_been(trained: Project, untrained: Project) -> None:
     with training(untrained) as process:
         wait_for(untrained, "var/checkpoints/*/run.json")
@@ -89,6 +88,32 @@ def test_killed_and_interrupted_it_ends_as_if_it_had_not_been(trained: Project, 
     assert steps == sorted(set(steps))
     assert len(steps) == 2
     assert not list(untrained.folder.glob("var/checkpoints/*"))
+
+
+def test_pretraining_that_is_killed_goes_on_and_training_begins_with_what_it_learnt(
+    trained: Project, untrained: Project
+) -> None:
+    untrained.set_params(pretrain={"epochs": 2, "batch_tokens": 1024})
+    files = [untrained.folder / "results/pretrain" / name for name in ("encoder.safetensors", "history.csv")]
+    assert not load_file(files[0])
+    untrained.run("python", "-m", "pipelines.pretrain")
+    unbroken = [sha256(file) for file in files]
+    with training(untrained, "pretrain") as process:
+        wait_for(untrained, f"var/checkpoints/*/checkpoint-*/{COMPLETE}")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    ended = untrained.run("dvc", "repro", "train")
+    assert "going on from checkpoint-" in ended.stdout
+    assert [sha256(file) for file in files] == unbroken
+    # The word embeddings do not learn in `train`, so they are those that it began with.
+    name = "embeddings.word_embeddings.weight"
+    learnt = load_file(files[0])[name]
+    weights = [
+        load_file(project.folder / "results/train/model/model.safetensors")[f"distilbert.{name}"]
+        for project in (untrained, trained)
+    ]
+    assert torch.equal(weights[0], learnt)
+    assert not torch.equal(weights[1], learnt)
 
 
 def test_half_a_checkpoint_is_none_and_older_ones_go(tmp_path: Path) -> None:

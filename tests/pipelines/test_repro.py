@@ -21,6 +21,7 @@ from tests.project import Project
 
 RESULTS = {
     "prepare": {"train.csv", "calibration.csv", "validation.csv", "summary.json"},
+    "pretrain": {"encoder.safetensors", "history.csv"},
     "train": {"model", "run.json", "history.csv"},
     "export": {"reference", "serving"},
     "evaluate": {
