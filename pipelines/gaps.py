@@ -83,8 +83,9 @@ class GapTrainer(BatchTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """The mean cross entropy over the tokens that are asked for."""
+        """The mean cross entropy over the tokens that are asked for; 0 where there happens to be none."""
         ids = inputs["input_ids"]
         gaps, asked = hide(ids, self.tokenizer, self.hidden)
         logits = model(input_ids=gaps, attention_mask=inputs["attention_mask"], asked=asked)
-        return torch.nn.functional.cross_entropy(logits.float(), ids[asked])
+        total = torch.nn.functional.cross_entropy(logits.float(), ids[asked], reduction="sum")
+        return total / asked.sum().clamp(min=1)

@@ -81,14 +81,25 @@ def test_pieces_leave_nothing_out(packaged: tuple[GapReader, PreTrainedTokenizer
     ]
 
 
-def test_it_learns_to_fill_the_gaps(tmp_path: Path) -> None:
+def pretrained(folder: Path, **changes: float) -> tuple[GapReader, list[float]]:
+    """The model, and its losses."""
     params = load_params(ROOT / "params.yaml")
-    chosen = params.pretrain.model_copy(update={"epochs": 60.0, "learning_rate": 0.001})
+    chosen = params.pretrain.model_copy(update=changes)
     set_seed(1)
     model, tokenizer = load_gap_reader("minilm", dropout=0.0)
     trainer = make_trainer(
-        params.model_copy(update={"pretrain": chosen}), model, tokenizer, TEXTS * 3, Checkpoints(tmp_path)
+        params.model_copy(update={"pretrain": chosen}), model, tokenizer, TEXTS * 3, Checkpoints(folder)
     )
     trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return model, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def test_it_learns_to_fill_the_gaps(tmp_path: Path) -> None:
+    _, losses = pretrained(tmp_path, epochs=60.0, learning_rate=0.001)
     assert losses[-1] < losses[0] / 2
+
+
+def test_a_batch_of_which_nothing_is_asked_teaches_nothing(tmp_path: Path) -> None:
+    model, losses = pretrained(tmp_path, epochs=1.0, hidden=1e-9)
+    assert losses == [0.0]
+    assert all(weight.isfinite().all() for weight in model.parameters())
