@@ -19,7 +19,11 @@ class Span:
     span_id: str
     parent_id: str
     began: int
-    milliseconds: float
+    ended: int
+
+    @property
+    def milliseconds(self) -> float:
+        return (self.ended - self.began) / 1e6
 
 
 class Collector:
@@ -42,12 +46,15 @@ class Collector:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def trace(self, trace_id: str, *services: str) -> list[Span]:
-        """The spans of a trace, once these services have sent theirs: they do so every five seconds."""
+    def trace(self, trace_id: str, *names: str) -> list[Span]:
+        """The spans of a trace, once those of these names are here: processes send every five seconds.
+
+        Those below one in the same process have then come as well: they end before it.
+        """
         deadline = time.monotonic() + 60
         while True:
             found = [span for span in self.spans if span.trace_id == trace_id]
-            if {span.service for span in found} >= set(services):
+            if {span.name for span in found} >= set(names):
                 return sorted(found, key=lambda span: span.began)
             assert time.monotonic() < deadline, found
             time.sleep(0.2)
@@ -77,7 +84,7 @@ def read(body: bytes) -> list[Span]:
                         span.span_id.hex(),
                         span.parent_span_id.hex(),
                         span.start_time_unix_nano,
-                        (span.end_time_unix_nano - span.start_time_unix_nano) / 1e6,
+                        span.end_time_unix_nano,
                     )
                 )
     return found

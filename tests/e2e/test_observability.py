@@ -28,7 +28,7 @@ def test_one_request_is_one_trace(client: httpx.Client, collector: Collector) ->
     text = {"text": f"A warm film, seen by {trace_id}."}
     context = {"traceparent": f"00-{trace_id}-{parent_id}-01"}
     assert client.post("/api/analyze", json=text, headers=context).status_code == 200
-    spans = collector.trace(trace_id, "api", "Sentiment")
+    spans = collector.trace(trace_id, "POST /api/analyze", "POST /classify")
     print(tree(spans))
     (server,) = [span for span in spans if span.name == "POST /api/analyze"]
     (call,) = [span for span in spans if span.service == "api" and span.name == "POST"]
@@ -36,7 +36,9 @@ def test_one_request_is_one_trace(client: httpx.Client, collector: Collector) ->
     assert server.parent_id == parent_id
     assert call.parent_id == server.span_id
     assert answer.parent_id == call.span_id
-    assert answer.milliseconds < call.milliseconds < server.milliseconds
+    assert server.began <= call.began <= call.ended <= server.ended
+    # Where the answer's span ends is not told: its caller may have read all of it before.
+    assert call.began <= answer.began <= call.ended
 
 
 def test_a_request_to_the_database_is_below_the_one_that_asked(
@@ -47,7 +49,7 @@ def test_a_request_to_the_database_is_below_the_one_that_asked(
     review = {"movie_id": "traced", "author": "Ada", "text": "Warm and brave.", "rating": 9}
     created = client.post("/api/reviews", json=review, headers=context)
     assert client.delete(f"/api/reviews/{created.json()['id']}").status_code == 204
-    spans = collector.trace(trace_id, "api")
+    spans = collector.trace(trace_id, "POST /api/reviews")
     (server,) = [span for span in spans if span.name == "POST /api/reviews"]
     print(tree(spans))
     statements = [span for span in spans if span.parent_id == server.span_id]
@@ -62,7 +64,7 @@ def test_the_worker_begins_a_trace_with_each_batch(client: httpx.Client, collect
     wait_for(lambda: any(span.name == "analyze reviews" for span in collector.spans), seconds=30)
     batch = next(span for span in collector.spans if span.name == "analyze reviews")
     assert batch.parent_id == ""
-    spans = collector.trace(batch.trace_id, "worker", "Sentiment")
+    spans = collector.trace(batch.trace_id, "POST /classify")
     assert {"POST", "UPDATE"} <= {span.name for span in spans if span.parent_id == batch.span_id}
 
 
@@ -74,7 +76,7 @@ def test_what_is_asked_all_the_time_is_not_traced(
         assert client.get(path).status_code == 200
     trace_id = secrets.token_hex(16)
     client.get("/api/movies", headers={"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"})
-    collector.trace(trace_id, "api")  # whatever came before it has been sent as well
+    collector.trace(trace_id, "GET /api/movies")  # whatever came before it has been sent as well
     names = {span.name for span in collector.spans}
     assert not any(re.search("livez|readyz|healthz|metrics", name) for name in names), names
     # The statements and the question to the Bento behind them would begin traces of their own.
@@ -89,7 +91,8 @@ def test_the_lines_of_one_request_share_its_ids(
     headers = {"X-Request-ID": request_id, "traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
     answer = client.post("/api/analyze", json={"text": f"Dull, says {request_id}."}, headers=headers)
     assert answer.headers["X-Request-ID"] == request_id
-    wait_for(lambda: bool(lines(stack, "bento", request_id)), seconds=10)
+    # A line is written once the answer is out.
+    wait_for(lambda: all(lines(stack, name, request_id) for name in ("api", "bento")), seconds=10)
     (of_api,), (of_bento,) = lines(stack, "api", request_id), lines(stack, "bento", request_id)
     assert (of_api["service"], of_api["path"], of_api["status"]) == ("api", "/api/analyze", 200)
     assert (of_bento["service"], of_bento["logger"]) == ("bento", "bentoml.access")
@@ -132,6 +135,8 @@ def test_prometheus_sees_all_three_and_can_work_out_every_rule(stack: Stack, cli
             wait_for(lambda: up() == {"api": "1", "worker": "1", "bento": "1"}, seconds=60)
             # Two answers at least are needed for a rate.
             wait_for(lambda: client.get("/api/movies").is_success and failed() == ["0"], seconds=60)
+            # Each group of rules has its own moment in the interval; until then its health is unknown.
+            wait_for(lambda: all(rule["health"] != "unknown" for rule in rules()), seconds=30)
             assert {rule["health"] for rule in rules()} == {"ok"}, rules()
             # Before its first look at the Bento, Prometheus has to take it for gone.
             wait_for(lambda: {page["state"] for page in pages()} == {"inactive"}, seconds=30)
