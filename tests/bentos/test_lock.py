@@ -116,6 +116,21 @@ def test_a_killed_holder_keeps_nobody_waiting_for_long(
     assert [one.outcome for one in history.entries(client)] == ["promoted", "interrupted"]
 
 
+def test_a_turn_that_comes_late_is_not_taken(registry: Registry, serving: list[Path]) -> None:
+    """It would run out amid the changes; a new ticket has all its time."""
+    client, settings = registry.client, configured(registry, 2)
+    for _ in range(2):
+        register(client, serving[0])
+    good_for = lock.lease_seconds(settings) / 2
+    history.add(client, Plan("1", "2", "was killed"), history.PENDING, 0.9 * good_for)
+    ticket = lock.take(client, Plan("1", "2", "waits"), settings)
+    assert not lock.wait(client, ticket, patience=time.monotonic() + 60)
+    assert lock.ahead(client, ticket) is None, "it was its turn"
+    ticket = lock.take(client, Plan("1", "2", "has no need to wait"), settings)
+    history.remove(client, ticket.entry.number - 1)
+    assert lock.wait(client, ticket, patience=time.monotonic() + 60)
+
+
 def test_who_waits_in_vain_is_told_for_whom_and_leaves_nothing(
     registry: Registry, serving: list[Path]
 ) -> None:

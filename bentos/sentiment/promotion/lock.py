@@ -68,7 +68,9 @@ def take(client: "MlflowClient", plan: Plan, settings: Settings) -> Ticket:
 
 
 def wait(client: "MlflowClient", ticket: Ticket, patience: float) -> bool:
-    """Whether the turn came while the ticket was good. Raises PromotionError once patience is over."""
+    """Whether the turn came while the ticket was good for what is to be done. Raises PromotionError once
+    patience is over."""
+    good_until = ticket.good_until
     while first := ahead(client, ticket):
         if time.monotonic() > patience:
             raise PromotionError(
@@ -78,8 +80,10 @@ def wait(client: "MlflowClient", ticket: Ticket, patience: float) -> bool:
             )
         if time.monotonic() > ticket.good_until:
             return False
+        # A turn that comes late in a ticket's time would run out amid the changes; a new ticket has all.
+        good_until = (ticket.stamped + ticket.good_until) / 2
         time.sleep(POLL_SECONDS)
-    return time.monotonic() <= ticket.good_until
+    return time.monotonic() <= good_until
 
 
 def ahead(client: "MlflowClient", ticket: Ticket) -> Entry | None:
