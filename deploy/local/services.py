@@ -23,7 +23,9 @@ class Service:
     url: str  # what a person opens
     healthy: Callable[[], bool]
     ready_within: int  # give up waiting for the first healthy answer
-    settles: int  # a process that ends sooner counts as a failed start
+    # A process that ends sooner counts as a failed start; on a busy machine it takes seconds to fail.
+    # Only a service without a port is waited for as long.
+    settles: int = 10
     environment: dict[str, str] = field(default_factory=dict)
     prepare: Callable[[], None] = lambda: None  # in the process itself, before it becomes the command
     # PostgreSQL wants SIGINT for a fast shutdown, the postmaster alone; the others have workers to tell.
@@ -51,7 +53,6 @@ def database(settings: Settings) -> Service:
         url=f"postgresql://postgres@{HOST}:{settings.postgres_port}/postgres",
         healthy=lambda: postgres.is_ready(settings),
         ready_within=60,
-        settles=1,
         prepare=lambda: postgres.prepare(settings),
         stop_signal="INT",
         stop_as_group=False,
@@ -73,7 +74,6 @@ def mlflow(settings: Settings) -> Service:
         url=settings.mlflow_url,
         healthy=lambda: answers(f"{settings.mlflow_url}/health"),
         ready_within=120,
-        settles=5,
         # Job execution is for LLM judges; it would start four more processes.
         environment={"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     )
@@ -90,7 +90,6 @@ def bento(settings: Settings) -> Service:
         url=settings.bento_url,
         healthy=lambda: answers(f"{settings.bento_url}/readyz"),
         ready_within=180,
-        settles=10,
         environment={
             "BENTOML_DO_NOT_TRACK": "true",  # BentoML reads "1" as no
             "BENTOML_HOME": f"{settings.var_dir}/bentoml",
@@ -113,7 +112,6 @@ def api(settings: Settings) -> Service:
         url=f"{settings.api_url}/docs",
         healthy=lambda: answers(f"{settings.api_url}/readyz"),
         ready_within=60,
-        settles=3,
         environment={"BENTO_URL": settings.bento_url, "DATABASE_URL": settings.api_database_url},
     )
 
