@@ -99,10 +99,11 @@ def free_ports(count: int) -> list[int]:
     A port that it gave for `bind(0)` it gives again, to a client or to another part of the same server, while
     the server that it was meant for starts.
     """
+    chance = random.SystemRandom()  # a training seeds the other generator, and all would draw the same
     with contextlib.ExitStack() as held:
         ports: list[int] = []
         while len(ports) < count:
-            probe, port = held.enter_context(socket.socket()), random.randrange(*PORTS)
+            probe, port = held.enter_context(socket.socket()), chance.randrange(*PORTS)
             with contextlib.suppress(OSError):
                 probe.bind((HOST, port))
                 ports.append(port)
