@@ -16,6 +16,10 @@ Bento = Callable[[httpx.Request], httpx.Response]
 Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 NewKey = Callable[..., Awaitable[str]]
 UNLIMITED: dict[str, Any] = {"api_limit_read": "off", "api_limit_analyze": "off", "api_limit_write": "off"}
+# What waits for nothing but a busy machine shall not fail.
+PATIENT: dict[str, Any] = {
+    f"api_database_{what}_timeout_seconds": 60 for what in ("pool", "connect", "statement", "lock")
+}
 
 
 def no_bento(request: httpx.Request) -> httpx.Response:
@@ -70,7 +74,9 @@ def serve(database_url: str, api_key: str) -> Serve:
     """`async with serve(bento, setting=value) as client`: an app of its own."""
 
     def serve(bento: Bento = no_bento, **changed: Any) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-        settings = Settings(_env_file=None, **{"database_url": database_url, **UNLIMITED, **changed})
+        settings = Settings(
+            _env_file=None, **{"database_url": database_url, **UNLIMITED, **PATIENT, **changed}
+        )
         return running(create_app(settings, httpx.MockTransport(bento)), api_key)
 
     return serve
@@ -78,7 +84,7 @@ def serve(database_url: str, api_key: str) -> Serve:
 
 @pytest.fixture(scope="session")
 def app(database_url: str) -> FastAPI:
-    settings = Settings(_env_file=None, database_url=database_url, **UNLIMITED)
+    settings = Settings(_env_file=None, database_url=database_url, **UNLIMITED, **PATIENT)
     return create_app(settings, httpx.MockTransport(no_bento))
 
 

@@ -14,7 +14,7 @@ from api.settings import Settings
 from tests.api.conftest import UNLIMITED, bearer, running
 from tests.api.requests import UPDATE, create, problem
 
-CALLERS, MOST_WAITING, SECONDS = 200, 64, 4.0
+CALLERS, MOST_WAITING, SECONDS = 200, 64, 10.0
 
 
 @dataclass
@@ -46,6 +46,7 @@ def bereft(database_url: str, bento: Hanging) -> Settings:
         _env_file=None,
         database_url=database_url,
         bento_url=bento.url,
+        api_bento_connect_timeout_seconds=SECONDS / 2,  # a busy machine is not a Bento that is gone
         api_bento_timeout_seconds=SECONDS,
         api_bento_max_waiting=MOST_WAITING,
         api_bento_breaker_failures=1,

@@ -18,7 +18,11 @@ from tests.postgres import ROOT
 def test_a_request_is_one_line_with_its_id(database_url: str, tmp_path: Path, form: str) -> None:
     port, log = free_port(), tmp_path / "log"
     words = [sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app", "--port", str(port)]
-    environment = os.environ | {"DATABASE_URL": database_url, "LOG_FORMAT": form}
+    environment = os.environ | {
+        "DATABASE_URL": database_url,
+        "LOG_FORMAT": form,
+        "BENTO_URL": "http://127.0.0.1:1",
+    }
     with (
         log.open("w") as file,
         subprocess.Popen(words, cwd=ROOT, env=environment, stdout=file, stderr=file) as api,

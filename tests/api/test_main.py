@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from benchmarks.serving.processes import free_port
-from tests.api.conftest import bearer
+from tests.api.conftest import PATIENT, bearer
 from tests.api.requests import MOVIE, UPDATE, create, problem
 from tests.postgres import ROOT, plain
 
@@ -114,7 +114,9 @@ def uvicorn(port: int, cwd: Path, **environment: str) -> subprocess.Popen[str]:
 @pytest.fixture
 def process(port: int, tmp_path: Path, database_url: str) -> Iterator[subprocess.Popen[str]]:
     # Port 1 answers nobody: this process has no Bento.
-    with uvicorn(port, tmp_path, DATABASE_URL=database_url, BENTO_URL="http://127.0.0.1:1") as process:
+    bereft = {"DATABASE_URL": database_url, "BENTO_URL": "http://127.0.0.1:1"}
+    patient = {name.upper(): str(seconds) for name, seconds in PATIENT.items()}
+    with uvicorn(port, tmp_path, **bereft, **patient) as process:
         yield process
         process.kill()
 
@@ -156,6 +158,7 @@ async def test_a_request_under_way_is_answered_before_the_process_ends(
     client: httpx.AsyncClient,
     api_key: str,
     database_url: str,
+    sql: asyncpg.Connection,
 ) -> None:
     review = await create(client)
     url, key = f"http://127.0.0.1:{port}", bearer(api_key)
@@ -166,7 +169,7 @@ async def test_a_request_under_way_is_answered_before_the_process_ends(
             async with other.transaction():
                 await other.execute("SELECT FROM review FOR UPDATE")
                 under_way = asyncio.create_task(remote.put(f"/api/reviews/{review['id']}", json=UPDATE))
-                await asyncio.sleep(0.3)
+                await until_one_waits_for_a_lock(sql)
                 process.send_signal(signal.SIGTERM)
                 await until_refused(port)
                 assert not under_way.done()
@@ -181,8 +184,16 @@ async def test_a_request_under_way_is_answered_before_the_process_ends(
     assert (await client.get(f"/api/reviews/{MOVIE}")).json()["items"] == [answer.json()]
 
 
+async def until_one_waits_for_a_lock(sql: asyncpg.Connection) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            if await sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                return
+            await asyncio.sleep(0.05)
+
+
 async def until_refused(port: int) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -60,8 +60,8 @@ async def test_requests_are_counted_by_template_and_class(client: httpx.AsyncCli
 async def test_the_promised_second_is_a_bucket(client: httpx.AsyncClient) -> None:
     await client.get("/api/movies")
     labels = {"method": "GET", "route": "/api/movies", "status": "2xx"}
-    faster = await value(client, "api_request_duration_seconds_bucket", le="1.0", **labels)
-    assert faster == await value(client, REQUESTS, **labels) > 0
+    series = read((await client.get("/metrics")).text)
+    assert ("api_request_duration_seconds_bucket", frozenset({"le": "1.0", **labels}.items())) in series
 
 
 async def test_a_crash_counts_as_one(serve: Serve) -> None:

@@ -204,7 +204,7 @@ async def test_a_bento_that_is_gone_is_asked_seldom_and_then_read_to_the_end(
     api: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
 ) -> None:
     bento.gone = True
-    breaker = {"api_bento_breaker_failures": 1, "api_bento_breaker_seconds": 2}
+    breaker = {"api_bento_breaker_failures": 1, "api_bento_breaker_seconds": 6}
     async with working(database_url, bento, **breaker):
         reviews = [await create(api, f"Good {number}.") for number in range(3)]
         await asyncio.sleep(1.8)

@@ -256,7 +256,7 @@ def stop(process: subprocess.Popen[str]) -> None:
     children = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(10)
+        process.wait(30)
     for member in children:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()

@@ -28,7 +28,7 @@ def test_the_bento_holds_the_code_and_pinned_requirements_and_no_more(tmp_path: 
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert built.returncode == 0, built.stdout + built.stderr
     bento = tmp_path / "home" / "bentos" / "sentiment" / "test"

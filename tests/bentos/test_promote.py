@@ -173,7 +173,7 @@ def test_a_password_is_never_shown(
 def test_the_command_exits_with_the_code(two: Registry) -> None:
     command = [sys.executable, "-m", "bentos.sentiment.promote", "--version", "99"]
     ended = subprocess.run(
-        command, cwd=ROOT, env=two.environment, text=True, capture_output=True, check=False, timeout=60
+        command, cwd=ROOT, env=two.environment, text=True, capture_output=True, check=False, timeout=120
     )
     assert ended.returncode == 4
     assert "--version 99" in ended.stderr

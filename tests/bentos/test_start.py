@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.serving.processes import free_port
 from bentos.sentiment import champion
 from bentos.sentiment.settings import Settings
-from tests.bentos.conftest import ROOT, Registry, serve, serve_command
+from tests.bentos.conftest import READY_SECONDS, ROOT, Registry, serve, serve_command
 
 
 def test_a_restart_works_with_mlflow_gone(
@@ -27,7 +27,7 @@ def test_without_champion_the_server_ends_with_one_line(registry: Registry) -> N
         serve_command(free_port()),
         cwd=ROOT,
         env=registry.environment,
-        timeout=60,
+        timeout=READY_SECONDS,
         text=True,
         capture_output=True,
         check=False,
@@ -47,7 +47,12 @@ def test_serving_imports_no_training_library_and_no_mlflow() -> None:
         "print([name for name in names if name in sys.modules])"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True, timeout=60
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=True,
+        timeout=READY_SECONDS,
     )
     assert ended.stdout.strip() == "[]"
 
@@ -66,6 +71,6 @@ def test_promoting_imports_no_training_library(registry: Registry) -> None:
         text=True,
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=READY_SECONDS,
     )
     assert ended.stdout.splitlines()[-1] == "[]"

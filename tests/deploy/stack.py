@@ -49,7 +49,7 @@ class Stack:
     def run(self, *words: str, code: int = 0, module: str = "deploy.local") -> str:
         """What a command prints; fails the test when it exits with another code."""
         with self.begin(*words, module=module) as process:
-            output, _ = process.communicate(timeout=180)
+            output, _ = process.communicate(timeout=600)
         assert process.returncode == code, output
         return output
 

@@ -67,7 +67,7 @@ def test_what_ran_before_the_settings_changed_runs_afterwards(fresh: Stack) -> N
 def test_mlflow_answers_to_its_own_name_only(stack: Stack) -> None:
     stack.run(*STORAGE)
     url = stack.url("MLFLOW_PORT", "/api/2.0/mlflow/experiments/get?experiment_id=0")
-    assert httpx.get(url).status_code == 200
+    assert httpx.get(url, timeout=60).status_code == 200
     assert httpx.get(url, headers={"Host": "evil.example"}).status_code == 403
 
 

@@ -33,7 +33,7 @@ def run(stack: Stack, *commands: str, **variables: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     print(done.stdout)
     assert done.returncode == 0, done.stdout

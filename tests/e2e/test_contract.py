@@ -30,7 +30,7 @@ def test_schemathesis_finds_nothing(stack: Stack, tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
     print(done.stdout)
     assert done.returncode == 0, done.stdout

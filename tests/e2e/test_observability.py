@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.deploy.queries import queries, rules, series
 from tests.deploy.stack import Stack, wait_for
-from tests.e2e.collector import Collector, tree
+from tests.e2e.collector import Collector, Span, tree
 
 
 def lines(stack: Stack, service: str, request_id: str) -> list[dict[str, Any]]:
@@ -57,12 +57,17 @@ def test_a_request_to_the_database_is_below_the_one_that_asked(
 
 
 def test_the_worker_begins_a_trace_with_each_batch(client: httpx.Client, collector: Collector) -> None:
+    before = len(collector.spans)
     review = {"movie_id": "traced", "author": "Ada", "text": "Warm and brave.", "rating": 9}
     created = client.post("/api/reviews", json=review)
     wait_for(lambda: client.get(created.headers["Location"]).json()["sentiment"] is not None, seconds=20)
     assert client.delete(f"/api/reviews/{created.json()['id']}").status_code == 204
-    wait_for(lambda: any(span.name == "analyze reviews" for span in collector.spans), seconds=30)
-    batch = next(span for span in collector.spans if span.name == "analyze reviews")
+
+    def batches() -> list[Span]:
+        return [span for span in collector.spans[before:] if span.name == "analyze reviews"]
+
+    wait_for(lambda: bool(batches()), seconds=30)
+    batch = batches()[-1]
     assert batch.parent_id == ""
     spans = collector.trace(batch.trace_id, "POST /classify")
     assert {"POST", "UPDATE"} <= {span.name for span in spans if span.parent_id == batch.span_id}

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.batches import LengthBatches
@@ -13,6 +13,7 @@ def epoch(batches: LengthBatches, number: int) -> list[list[int]]:
     return list(batches)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(
     lengths=st.lists(st.integers(1, 600), min_size=1, max_size=200),
     reviews=st.integers(1, 40),

@@ -34,7 +34,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, reviews: Path) -> Project:
         export={"precision": "fp32", "max_accuracy_loss": 1.0},  # int8 takes longer than the rest
         evaluate=NO_MANNERS,
     )
-    (project.folder / "sweep.yaml").write_text(yaml.safe_dump({"trials": 2, "startup": 1, "space": SPACE}))
+    (project.folder / "sweep.yaml").write_text(yaml.safe_dump({"trials": 2, "startup": 2, "space": SPACE}))
     project.commit("a short sweep")
     return project
 
