@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.errors import PipelineError
 
+Precision = Literal["auto", "bf16", "fp32"]
+
 
 class Section(BaseModel):
     """A part of params.yaml: no key may be missing, misspelt or out of its limits."""
@@ -46,7 +48,7 @@ class TrainParams(Section):
     label_smoothing: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0, lt=1)
     freeze_embeddings: bool
-    precision: Literal["auto", "bf16", "fp32"]
+    precision: Precision
     checkpoint_seconds: float = Field(ge=0, le=86_400)
 
 

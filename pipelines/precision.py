@@ -1,9 +1,12 @@
 """What training computes with: bf16 where the processor has instructions for it, else fp32."""
 
 import os
+from typing import Literal
 
 import joblib
 import torch
+
+from pipelines.params import Precision
 
 
 def has_bf16() -> bool:
@@ -14,9 +17,11 @@ def has_bf16() -> bool:
     return bool(processor.get("avx512_bf16") or processor.get("amx_bf16"))
 
 
-def wants_bf16(precision: str) -> bool:
-    """What `train.precision` comes to on this machine."""
-    return precision == "bf16" or (precision == "auto" and has_bf16())
+def resolve_precision(precision: Precision) -> Literal["bf16", "fp32"]:
+    """What `train.precision` comes to here."""
+    if precision == "auto":
+        return "bf16" if has_bf16() else "fp32"
+    return precision
 
 
 def use_all_cores() -> None:

@@ -22,7 +22,7 @@ from pipelines.checkpoints import Checkpoints, SaveInTime
 from pipelines.errors import run_stage
 from pipelines.gaps import GapReader, GapTrainer, load_gap_reader
 from pipelines.params import Params, load_params
-from pipelines.precision import use_all_cores, wants_bf16
+from pipelines.precision import resolve_precision, use_all_cores
 from pipelines.trainer import arguments, train
 
 TRAIN = Path("results/prepare/train.csv")
@@ -85,7 +85,7 @@ def main() -> None:
     texts = pd.read_csv(TRAIN, keep_default_na=False)["text"].tolist()
     set_seed(params.seed)
     model, tokenizer = load_gap_reader(params.train.base, DROPOUT)
-    precision = "bf16" if wants_bf16(params.train.precision) else "fp32"
+    precision = resolve_precision(params.train.precision)
     identity = {"seed": params.seed, "precision": precision, **params.pretrain.model_dump()}
     kept = checkpoints.find(identity, model, [TRAIN, Path(__file__)])
     with kept.locked():

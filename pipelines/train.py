@@ -24,7 +24,7 @@ from pipelines.checkpoints import Checkpoints, SaveInTime
 from pipelines.errors import run_stage
 from pipelines.lineage import lineage
 from pipelines.params import Params, load_params
-from pipelines.precision import use_all_cores, wants_bf16
+from pipelines.precision import resolve_precision, use_all_cores
 from pipelines.run_log import RunLog
 from pipelines.snapshot import keep, note_changes
 from pipelines.tracking import connect
@@ -97,7 +97,7 @@ def main() -> None:
     set_seed(params.seed)
     model, tokenizer = load_base(params.train.base, params.train.dropout)
     model.distilbert.load_state_dict(load_file(ENCODER), strict=False)
-    precision = "bf16" if wants_bf16(params.train.precision) else "fp32"
+    precision = resolve_precision(params.train.precision)
     identity = params.train.model_dump(exclude={"checkpoint_seconds"}) | {"precision": precision}
     kept = checkpoints.find({"seed": params.seed, **identity}, model, [TRAIN, VALIDATION, Path(__file__)])
     processor = str(torch.cpu.get_capabilities()["cpu_name"])

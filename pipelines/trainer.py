@@ -10,7 +10,8 @@ from transformers import PreTrainedModel, Trainer, TrainerState, TrainingArgumen
 from pipelines import checkpoints
 from pipelines.batches import LengthBatches
 from pipelines.checkpoints import Checkpoints
-from pipelines.precision import wants_bf16
+from pipelines.params import Precision
+from pipelines.precision import resolve_precision
 
 LOG_EVERY = 20  # steps
 
@@ -32,13 +33,13 @@ class BatchTrainer(Trainer):
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]  # accelerate is untyped
 
 
-def arguments(folder: Path, seed: int, precision: str, **own: Any) -> TrainingArguments:
+def arguments(folder: Path, seed: int, precision: Precision, **own: Any) -> TrainingArguments:
     """For checkpoints in `folder`; what it saves, and when, is `pipelines.checkpoints`."""
     return TrainingArguments(
         output_dir=str(folder),
         seed=seed,
         data_seed=seed,
-        bf16=wants_bf16(precision),
+        bf16=resolve_precision(precision) == "bf16",
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
         save_strategy="no",

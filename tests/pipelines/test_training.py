@@ -11,7 +11,7 @@ from transformers import DistilBertForSequenceClassification, PreTrainedTokenize
 
 from pipelines.base import load_base
 from pipelines.params import Params, load_params
-from pipelines.precision import wants_bf16
+from pipelines.precision import resolve_precision
 from pipelines.training import ReviewTrainer, cut, make_trainer, tokenize
 from tests.project import ROOT
 
@@ -106,15 +106,15 @@ def test_bf16_learns_what_fp32_does(table: pd.DataFrame, tmp_path: Path) -> None
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
 
 
-@pytest.mark.parametrize(("capable", "chosen"), [({"avx512_bf16": True}, True), ({"avx2": True}, False)])
+@pytest.mark.parametrize(("capable", "chosen"), [({"avx512_bf16": True}, "bf16"), ({"avx2": True}, "fp32")])
 def test_auto_takes_bf16_where_the_processor_has_it(
-    monkeypatch: pytest.MonkeyPatch, capable: dict[str, bool], chosen: bool
+    monkeypatch: pytest.MonkeyPatch, capable: dict[str, bool], chosen: str
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capable)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert wants_bf16("auto") is chosen
-    assert wants_bf16("bf16")
-    assert not wants_bf16("fp32")
+    assert resolve_precision("auto") == chosen
+    assert resolve_precision("bf16") == "bf16"
+    assert resolve_precision("fp32") == "fp32"
 
 
 @pytest.mark.parametrize("wanted", ["1", None])
