@@ -48,7 +48,9 @@ class Local:
     def restore_artifacts(self, path: Path) -> None:
         self._artifacts.mkdir(parents=True, exist_ok=True)
         with tarfile.open(path) as archive:
-            archive.extractall(self._artifacts, filter="data")
+            # Python before 3.11.4 has no filters; a backup is our own, and its sum has been compared.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(self._artifacts)  # noqa: S202
 
     def next_step(self) -> str:
         return "make up"

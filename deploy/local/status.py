@@ -22,5 +22,7 @@ def row(service: Service, program: Program | None) -> tuple[str, str, str, str, 
         state = program.state.lower() if program else "down"
         return service.name, state, "-", "-", "-", service.url
     health = "healthy" if service.healthy() else "unhealthy"
+    # supervisord calls a process starting until it has settled; one that answers has started.
+    state = "running" if service.port and health == "healthy" else program.state.lower()
     uptime = f"{program.uptime // 3600}:{program.uptime // 60 % 60:02}:{program.uptime % 60:02}"
-    return service.name, program.state.lower(), str(program.pid), uptime, health, service.url
+    return service.name, state, str(program.pid), uptime, health, service.url

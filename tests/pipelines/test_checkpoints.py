@@ -68,7 +68,7 @@ def test_killed_and_interrupted_it_ends_as_if_it_had_not_been(trained: Project, 
         wait_for(untrained, "var/checkpoints/*/run.json")
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=PATIENCE)
-    assert output.splitlines()[-1].startswith("interrupted: run the same command again")
+    assert output.splitlines()[-1].startswith("interrupted: run the same command again"), output
     assert "Traceback" not in output
     with training(untrained) as process:
         wait_for(untrained, f"var/checkpoints/*/checkpoint-*/{COMPLETE}")
