@@ -15,6 +15,7 @@ import pytest
 from benchmarks.serving.processes import free_port
 from tests.api.conftest import PATIENT, bearer
 from tests.api.requests import MOVIE, UPDATE, create, problem
+from tests.api.waiting import until
 from tests.postgres import ROOT, plain
 
 HEAVY = {"torch", "transformers", "mlflow", "bentoml", "openvino", "pandas", "numpy"}
@@ -169,7 +170,8 @@ async def test_a_request_under_way_is_answered_before_the_process_ends(
             async with other.transaction():
                 await other.execute("SELECT FROM review FOR UPDATE")
                 under_way = asyncio.create_task(remote.put(f"/api/reviews/{review['id']}", json=UPDATE))
-                await until_one_waits_for_a_lock(sql)
+                waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+                await until(lambda: sql.fetchval(waiting), seconds=30)
                 process.send_signal(signal.SIGTERM)
                 await until_refused(port)
                 assert not under_way.done()
@@ -182,14 +184,6 @@ async def test_a_request_under_way_is_answered_before_the_process_ends(
     assert "Application shutdown complete" in output
     assert "Traceback" not in output
     assert (await client.get(f"/api/reviews/{MOVIE}")).json()["items"] == [answer.json()]
-
-
-async def until_one_waits_for_a_lock(sql: asyncpg.Connection) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            if await sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                return
-            await asyncio.sleep(0.05)
 
 
 async def until_refused(port: int) -> None:

@@ -1,7 +1,7 @@
 import asyncio
 import random
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
@@ -10,6 +10,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from tests.api.test_movies import assert_exact
+from tests.api.waiting import until
 from tests.postgres import ROOT, NewDatabase, alembic, connected, plain
 
 INSERT = (
@@ -163,14 +164,6 @@ def upgrade(url: str, *words: str) -> asyncio.Task[subprocess.CompletedProcess[s
     return asyncio.create_task(asyncio.to_thread(alembic, url, *(words or ("upgrade", "head"))))
 
 
-async def until(condition: Callable[[], Awaitable[bool]], within: float = 30) -> None:
-    async with asyncio.timeout(within):
-        while True:
-            if await condition():
-                return
-            await asyncio.sleep(0.05)
-
-
 async def kept(connection: asyncpg.Connection) -> Reviews:
     rows = await connection.fetch("SELECT id, movie_id, rating FROM review")
     return {row["id"]: (row["movie_id"], row["rating"]) for row in rows}
@@ -297,7 +290,7 @@ async def test_a_busy_table_is_waited_for_and_nobody_waits_long_behind(old: str)
             waited.update(row["pid"] for row in waiting)
             return len(waited) > 1
 
-        await until(has_waited_twice)
+        await until(has_waited_twice, seconds=30)
         await reading.rollback()
         done = await running
     assert done.returncode == 0, done.stderr
@@ -337,7 +330,7 @@ async def test_of_two_upgrades_one_waits_for_the_other(old: str) -> None:
         async with reader.transaction(isolation="repeatable_read"):
             await reader.execute("SELECT 1")
             running = [upgrade(old), upgrade(old)]
-            await until(both_are_there)
+            await until(both_are_there, seconds=30)
             await asyncio.sleep(1.5)  # longer than it waits for a lock that keeps others waiting
         first, second = await asyncio.gather(*running)
         assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
@@ -362,7 +355,7 @@ async def test_an_index_that_failed_is_built_again(old: str) -> None:
         async with reader.transaction(isolation="repeatable_read"):
             await reader.execute("SELECT 1")
             running = upgrade(old)
-            await until(end_it)
+            await until(end_it, seconds=30)
             assert (await running).returncode == 1
         assert await connection.fetchval(valid) is False
         done = alembic(old, "upgrade", "head")

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -22,6 +22,7 @@ from api.settings import Settings
 from api.worker import LONGEST_DELAY, Worker, delay
 from tests.api import requests
 from tests.api.conftest import running
+from tests.api.waiting import until
 from tests.postgres import ROOT
 
 
@@ -83,12 +84,6 @@ async def working(database_url: str, bento: Bento, **changed: Any) -> AsyncItera
         worker.stop()
         await asyncio.wait_for(task, 20)
         await client.aclose()
-
-
-async def until(true: Callable[[], Awaitable[object]], seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not await true():  # noqa: ASYNC110 - what is awaited happens in another process
-            await asyncio.sleep(0.01)
 
 
 async def create(api: httpx.AsyncClient, text: str = "Good.") -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.serving.processes import free_port
 from bentos.sentiment.promote import main
 from bentos.sentiment.settings import Settings
-from tests.bentos.conftest import ROOT, Registry
+from tests.bentos.conftest import READY_SECONDS, ROOT, Registry
 from tests.bentos.model import register
 
 pytestmark = pytest.mark.usefixtures("settings")
@@ -173,7 +173,13 @@ def test_a_password_is_never_shown(
 def test_the_command_exits_with_the_code(two: Registry) -> None:
     command = [sys.executable, "-m", "bentos.sentiment.promote", "--version", "99"]
     ended = subprocess.run(
-        command, cwd=ROOT, env=two.environment, text=True, capture_output=True, check=False, timeout=120
+        command,
+        cwd=ROOT,
+        env=two.environment,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=READY_SECONDS,
     )
     assert ended.returncode == 4
     assert "--version 99" in ended.stderr

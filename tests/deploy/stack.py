@@ -63,6 +63,11 @@ class Stack:
     def pid(self, name: str) -> int:
         return self.supervisor.programs()[name].pid
 
+    def lasting(self) -> set[int]:
+        """The pids that stay as long as nothing is started again: PostgreSQL's children come and go."""
+        others = {process.pid for process in self.processes() if process.name() != "postgres"}
+        return others | {self.pid("postgres")}
+
     def supervisord(self) -> psutil.Process:
         return psutil.Process(int(self.supervisor.pidfile.read_text()))
 

@@ -84,12 +84,9 @@ def test_mlflow_shows_the_champion(stack: Stack, trained: Project) -> None:
 
 def test_a_second_up_leaves_every_process_alone(stack: Stack) -> None:
     stack.run("up")
-    # PostgreSQL has processes that come and go.
-    before = {process.pid for process in stack.processes() if process.name() != "postgres"}
-    postmaster = stack.pid("postgres")
+    before = stack.lasting()
     stack.run("up")
-    assert {process.pid for process in stack.processes() if process.name() != "postgres"} == before
-    assert stack.pid("postgres") == postmaster
+    assert stack.lasting() == before
 
 
 def test_down_leaves_no_process_and_up_serves_the_same_reviews(stack: Stack, client: httpx.Client) -> None:
