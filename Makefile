@@ -9,6 +9,9 @@ INSTALLED := $(VENV)/.installed
 
 # What is installed here is found before anything installed by hand.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# pip leaves the compiling to the first import. Without leave to write bytecode each process would compile PyTorch
+# and MLflow again, for 10 to 20 seconds.
+unexport PYTHONDONTWRITEBYTECODE
 # No part of the stack phones home; BentoML takes the word `true` only.
 export DO_NOT_TRACK := true
 export BENTOML_DO_NOT_TRACK := true
@@ -100,6 +103,7 @@ restore: $(if $(filter local,$(STACK)),install) ## Fill an empty stack: make res
 .PHONY: clean
 clean: down ## Delete runs, models, reviews and results; .venv and downloads stay
 	rm -rf var results data .dvc/cache .dvc/tmp
+	git checkout --quiet -- results # the metrics and plots of the last commit
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 PEERS := var/peers/venv
