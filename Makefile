@@ -35,9 +35,16 @@ demo: ## Everything: install, ingest, repro, promote, up, load 500 reviews, ask
 	@began=$$(date +%s); $(MAKE) --no-print-directory install; \
 	exec python -m deploy.local demo --install-seconds $$(( $$(date +%s) - began ))
 
+# Tests mostly wait for processes, so there is one more of them than a small machine has cores.
+TEST_PROCESSES ?= 3
+
 .PHONY: test
 test: install ## Run every test: real PostgreSQL, MLflow and Bento processes
-	pytest
+	pytest --numprocesses $(TEST_PROCESSES)
+
+.PHONY: quick
+quick: install ## Run the tests that start no process, in under a minute
+	pytest -m 'not process'
 
 .PHONY: check
 check: install ## Lint, formatting, types, import rules
