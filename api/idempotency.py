@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api import metrics
 from api.errors import ConflictError
-from api.models import Review, ReviewCreate, ReviewPublic
+from api.reviews import Review, ReviewCreate, ReviewPublic
 
 IdempotencyKey = Annotated[
     str | None,

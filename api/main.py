@@ -14,12 +14,13 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Receive, Scope, Send
 
 from api import errors, logs, settings
+from api.bento.client import BentoClient
+from api.bento.transport import direct_transport
 from api.database import create_engine, create_sessions
 from api.headers import DefaultHeaders
 from api.limits import Limit
 from api.metrics import Measured
 from api.routes import analyze, docs, health, metrics, movies, reviews
-from api.sentiment import SentimentClient, direct
 
 CORS_REQUEST_HEADERS = [
     *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID")
@@ -73,7 +74,7 @@ def create_app(
     )
     app.state.engine = create_engine(config)
     app.state.sessions = create_sessions(app.state.engine)
-    app.state.bento = SentimentClient(config, bento_transport)
+    app.state.bento = BentoClient(config, bento_transport)
     app.state.backlog = metrics.Backlog()
     app.state.limits = {
         "read": Limit.parse("read", config.api_limit_read),
@@ -97,7 +98,7 @@ def _of_this_process(config: settings.Settings) -> FastAPI:
     from api import tracing
 
     tracing.send_spans(config, "api")
-    app = create_app(config, tracing.traced(direct()))
+    app = create_app(config, tracing.traced(direct_transport()))
     tracing.trace_requests(app)
     return app
 

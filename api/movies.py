@@ -5,7 +5,7 @@ from datetime import date
 from sqlalchemy import BigInteger, Computed, Float, Index, String, text
 from sqlmodel import Field, SQLModel
 
-from api.models import MOVIE_ID_EXAMPLE
+from api.fields import MOVIE_ID_EXAMPLE
 
 
 def _by(key: str) -> Index:

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
 
-from api.batches import company
+from api.bento.batcher import other_callers
 from api.settings import Settings
 
 UNTRACED = "^[^/]*//[^/]*/(livez|readyz|metrics)$"
@@ -67,5 +67,5 @@ def traced(
 
 async def _link(span: trace.Span, _: RequestInfo) -> None:
     """A request is in the trace of the first caller whose texts it has, and linked to the others'."""
-    for context in company.get(()):
+    for context in other_callers.get(()):
         span.add_link(context.run(trace.get_current_span).get_span_context())

@@ -18,12 +18,13 @@ from asgi_correlation_id import correlation_id
 from opentelemetry import trace
 from prometheus_client import start_http_server
 
-from api import limits, logs, metrics, queue, settings
+from api import limits, logs, metrics, review_queue, settings
+from api.bento.client import MAX_TEXTS, BentoClient
+from api.bento.transport import direct_transport
 from api.database import DATABASE_AWAY, connect
 from api.errors import BadGatewayError, GatewayTimeoutError, UnavailableError
-from api.models import Analysis, SentimentError
-from api.queue import Due
-from api.sentiment import MAX_TEXTS, SentimentClient, direct
+from api.review_queue import PendingReview
+from api.sentiments import Analysis, SentimentError
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
@@ -43,7 +44,7 @@ LONGEST_DELAY = timedelta(hours=1)
 class Worker:
     """One connection, which listens and works."""
 
-    def __init__(self, config: settings.Settings, bento: SentimentClient) -> None:
+    def __init__(self, config: settings.Settings, bento: BentoClient) -> None:
         self._config, self._bento = config, bento
         self._connection: asyncpg.Connection | None = None
         self._wake = asyncio.Event()
@@ -82,7 +83,7 @@ class Worker:
         """Analyse what is due, one request's worth, or wait until something is."""
         self._wake.clear()
         lease = timedelta(seconds=self._config.worker_lease_seconds)
-        claimed = await queue.claim(connection, MAX_TEXTS, lease)
+        claimed = await review_queue.claim(connection, MAX_TEXTS, lease)
         if not claimed:
             try:
                 await asyncio.wait_for(self._wake.wait(), self._config.worker_poll_seconds)
@@ -94,28 +95,28 @@ class Worker:
         with tracer.start_as_current_span("analyze reviews", attributes={"reviews": len(claimed)}):
             await self._settle(connection, claimed)
 
-    async def _settle(self, connection: asyncpg.Connection, claimed: Sequence[Due]) -> None:
+    async def _settle(self, connection: asyncpg.Connection, claimed: Sequence[PendingReview]) -> None:
         """Ask about what was claimed, and keep what is found."""
         try:
             results = await self._analyze(claimed)
         except BENTO_AWAY:
-            await queue.give_back(connection, claimed)
+            await review_queue.give_back(connection, claimed)
             raise
         answered = list(zip(claimed, results, strict=True))
         stored = [(due, found) for due, found in answered if isinstance(found, Analysis)]
-        await queue.store(connection, stored)
+        await review_queue.store(connection, stored)
         failed = [(due, found) for due, found in answered if isinstance(found, SentimentError)]
         for due, error in failed:
             log.warning("review %s cannot be analysed: %s", due.id, error.error)
         if failed:
-            await queue.postpone(connection, [(due, delay(due.attempts)) for due, _ in failed])
+            await review_queue.postpone(connection, [(due, delay(due.attempts)) for due, _ in failed])
         if stored:
             logs.answered_by.set(stored[0][1].model_version)
             log.info("%d reviews analysed", len(stored))
         metrics.WORKER_STORED.inc(len(stored))
         metrics.WORKER_FAILED.inc(len(failed))
 
-    async def _analyze(self, claimed: Sequence[Due]) -> list[Analysis | SentimentError]:
+    async def _analyze(self, claimed: Sequence[PendingReview]) -> list[Analysis | SentimentError]:
         """One result a review; one at which the Bento fails is found and does not fail the others."""
         try:
             return await self._bento.classify([due.text for due in claimed])
@@ -127,7 +128,7 @@ class Worker:
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(self._config, APPLICATION)
-            await self._connection.add_listener(queue.CHANNEL, lambda *_: self._wake.set())
+            await self._connection.add_listener(review_queue.CHANNEL, lambda *_: self._wake.set())
             self._connection.add_termination_listener(lambda _: self._wake.set())
         return self._connection
 
@@ -147,13 +148,13 @@ async def work(config: settings.Settings) -> None:
     """Work until SIGTERM or SIGINT."""
     if config.worker_metrics_port:
         serve_metrics(config)
-    transport = direct()
+    transport = direct_transport()
     if config.otel_exporter_otlp_endpoint:
         from api import tracing
 
         tracing.send_spans(config, "worker")
-        transport = tracing.traced(direct())
-    bento = SentimentClient(config, transport)
+        transport = tracing.traced(direct_transport())
+    bento = BentoClient(config, transport)
     worker = Worker(config, bento)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
@@ -178,7 +179,7 @@ def serve_metrics(config: settings.Settings) -> None:
 
 async def rescore(config: settings.Settings) -> str:
     """Make what another model has read due again; says how much. Raises ApiError, OSError, PostgresError."""
-    bento = SentimentClient(config)
+    bento = BentoClient(config)
     try:
         (answer,) = await bento.classify(["Fine."])
     finally:
@@ -187,7 +188,7 @@ async def rescore(config: settings.Settings) -> str:
         raise UnavailableError(f"The sentiment model does not work: {answer.error}")
     connection = await connect(config, APPLICATION)
     try:
-        count = await queue.rescore(connection, answer.model_version)
+        count = await review_queue.rescore(connection, answer.model_version)
     finally:
         await connection.close()
     return f"{count} reviews are due for version {answer.model_version}"

@@ -9,10 +9,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from api import errors
 from api.auth import admit_uncounted
+from api.bento.client import BentoDep
 from api.bodies import JsonRoute
+from api.fields import ReviewText
 from api.logs import answered_by
-from api.models import Analysis, Analyze, AnalyzeBatch, AnalyzeBatchPublic, ReviewText, SentimentError
-from api.sentiment import BentoDep
+from api.sentiments import Analysis, Analyze, AnalyzeBatch, AnalyzeBatchPublic, SentimentError
 
 router = APIRouter(
     prefix="/api/analyze",

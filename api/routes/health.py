@@ -7,9 +7,9 @@ from sqlalchemy.exc import ProgrammingError
 from sqlmodel import SQLModel, col, select
 
 from api import errors
+from api.bento.client import BentoDep
 from api.database import SessionDep
-from api.models import Review
-from api.sentiment import BentoDep
+from api.reviews import Review
 
 router = APIRouter(tags=["health"])
 

@@ -6,10 +6,10 @@ import time
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy import text
+from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
 
-from api import metrics, queue
+from api import metrics, review_queue
 from api.database import at_once
 from api.errors import UnavailableError
 
@@ -34,7 +34,7 @@ class Backlog:
         pending = unreadable = seconds = math.nan
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
-                row = await at_once(request, lambda connection: connection.execute(text(queue.BACKLOG)).one())
+                row = await at_once(request, _backlog)
             pending, unreadable, seconds = row
         except (TimeoutError, UnavailableError, DBAPIError):
             metrics.DATABASE_UP.set(0)
@@ -43,6 +43,10 @@ class Backlog:
         metrics.SENTIMENTS_PENDING.set(pending)
         metrics.SENTIMENTS_UNREADABLE.set(unreadable)
         metrics.SENTIMENTS_PENDING_SECONDS.set(seconds)
+
+
+def _backlog(connection: Connection) -> Row[int, int, float]:
+    return connection.execute(text(review_queue.BACKLOG)).one()
 
 
 @router.get("/metrics")

@@ -11,7 +11,7 @@ from api import errors
 from api.auth import admitted
 from api.cursor import MovieCursor
 from api.database import SessionDep
-from api.models import MovieId
+from api.fields import MovieId
 from api.movies import Movie, MovieMonth, MoviePublic, MoviesPublic, MovieSummary
 
 router = APIRouter(

@@ -15,18 +15,18 @@ from api.auth import Writer, admitted
 from api.bodies import JsonRoute
 from api.cursor import ReviewCursor
 from api.database import SessionDep, Statement, read
+from api.fields import MovieId
 from api.idempotency import IdempotencyKey, first_answer
-from api.models import (
-    SHOWN,
-    Label,
-    MovieId,
+from api.reviews import (
+    PUBLIC_COLUMNS,
     Review,
     ReviewCreate,
     ReviewPublic,
     ReviewsPublic,
     ReviewUpdate,
-    shown,
+    public_fields,
 )
+from api.sentiments import Label
 
 router = APIRouter(
     prefix="/api/reviews",
@@ -76,7 +76,7 @@ def _require_match(review: Review, if_match: str | None) -> None:
     """RFC 9110, 13.1.1: any of the listed tags, or `*`. A sentiment that came meanwhile is not an edit."""
     if if_match is None or if_match.strip() == "*":
         return
-    if not any(review.is_edition(tag.strip()) for tag in if_match.split(",")):
+    if not any(review.has_revision(tag.strip()) for tag in if_match.split(",")):
         raise errors.PreconditionFailedError(
             f"The review has changed: its ETag is {review.etag}. Read it again."
         )
@@ -93,7 +93,7 @@ async def create_review(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Review | ReviewPublic:
-    written = Review.written(new, writer.key_id)
+    written = Review.create(new, writer.key_id)
     response.headers["ETag"] = written.etag
     review: Review | ReviewPublic = written
     if idempotency_key is not None:
@@ -130,7 +130,7 @@ async def list_reviews(
         last = ReviewCursor.decode(cursor, listing)
         asked |= {"created_at": last.created_at, "id": last.id}
     rows = await read(request, _page(sentiment is not None, cursor is not None), asked)
-    items = [shown(row) for row in rows[:limit]]
+    items = [public_fields(row) for row in rows[:limit]]
     next_cursor = None
     if len(rows) > limit:
         next_cursor = ReviewCursor(items[-1]["created_at"], items[-1]["id"]).encode(listing)
@@ -142,7 +142,7 @@ async def list_reviews(
 @cache
 def _page(of_one_label: bool, after_a_cursor: bool) -> Statement:
     """Built once: building it takes longer than PostgreSQL does to answer it."""
-    query = select(*SHOWN).where(col(Review.movie_id) == bindparam("movie"))
+    query = select(*PUBLIC_COLUMNS).where(col(Review.movie_id) == bindparam("movie"))
     place = col(Review.created_at), col(Review.id)
     if of_one_label:
         query = query.where(col(Review.sentiment_label) == bindparam("label"))

@@ -41,7 +41,7 @@ def test_a_request_is_one_line_with_its_id(database_url: str, tmp_path: Path, fo
     # The first lines are uvicorn's, before it has read where the application is.
     said = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
     why, answer = [line for line in said if line.get("request_id") == "my-own-id"]
-    assert (why["logger"], why["level"], why["service"]) == ("api.sentiment", "WARNING", "api")
+    assert (why["logger"], why["level"], why["service"]) == ("api.bento.client", "WARNING", "api")
     assert why["message"].startswith("bento: ConnectError")
     assert (answer["method"], answer["path"], answer["status"]) == ("POST", "/api/analyze", 503)
     assert answer["time"].startswith("20")

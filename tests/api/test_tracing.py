@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased
 
-from api.sentiment import SentimentClient
+from api.bento.client import BentoClient
 from api.settings import Settings
 from api.tracing import Beginnings, traced
 from tests.postgres import ROOT
@@ -46,7 +46,7 @@ async def test_a_request_of_many_is_linked_to_the_traces_of_all() -> None:
         return httpx.Response(200, json=[ANALYSIS] * request.content.count(b"Fine."))
 
     settings = Settings(_env_file=None, database_url=NOWHERE, api_bento_max_requests=1)
-    client = SentimentClient(settings, traced(httpx.MockTransport(bento), provider))
+    client = BentoClient(settings, traced(httpx.MockTransport(bento), provider))
     tracer = provider.get_tracer("callers")
 
     async def call(name: str) -> None:

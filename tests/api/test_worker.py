@@ -14,10 +14,10 @@ import asyncpg
 import httpx
 import pytest
 
-from api import queue
+from api import review_queue
+from api.bento.client import BentoClient
 from api.database import connect
 from api.main import create_app
-from api.sentiment import SentimentClient
 from api.settings import Settings
 from api.worker import LONGEST_DELAY, Worker, delay
 from tests.api import requests
@@ -75,7 +75,7 @@ async def working(database_url: str, bento: Bento, **changed: Any) -> AsyncItera
     """A worker that looks unasked only once a minute: what it does sooner, NOTIFY made it do."""
     words = {"database_url": database_url, "worker_poll_seconds": 60, **changed}
     config = Settings(_env_file=None, **words)
-    client = SentimentClient(config, httpx.MockTransport(bento))
+    client = BentoClient(config, httpx.MockTransport(bento))
     worker = Worker(config, client)
     task = asyncio.create_task(worker.run())
     try:
@@ -235,8 +235,8 @@ async def test_what_a_dead_worker_had_claimed_is_due_again(
     api: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
 ) -> None:
     review = await create(api)
-    assert len(await queue.claim(sql, 10, timedelta(seconds=0.5))) == 1  # and then it dies
-    assert await queue.claim(sql, 10, timedelta(seconds=0.5)) == []
+    assert len(await review_queue.claim(sql, 10, timedelta(seconds=0.5))) == 1  # and then it dies
+    assert await review_queue.claim(sql, 10, timedelta(seconds=0.5)) == []
     async with working(database_url, bento, worker_poll_seconds=0.1):
         await until(lambda: done(api, review))
 
@@ -270,11 +270,11 @@ async def test_rescoring_brings_old_reviews_to_the_new_model(
         await until(lambda: all_done(sql))
         etag = (await api.get(f"/api/reviews/tt1/{reviews[0]['id']}")).headers["ETag"]
         bento.version = "2"
-        assert await queue.rescore(sql, "2", at_a_time=2) == 5
-        assert await queue.rescore(sql, "2") == 0
+        assert await review_queue.rescore(sql, "2", at_a_time=2) == 5
+        assert await review_queue.rescore(sql, "2") == 0
         assert await all_done(sql), "the old sentiment stays until the new one is there"
         await until(lambda: all_of_version(sql, "2"))
-    assert await queue.rescore(sql, "2") == 0
+    assert await review_queue.rescore(sql, "2") == 0
     fresh = await api.get(f"/api/reviews/tt1/{reviews[0]['id']}")
     assert fresh.headers["ETag"] != etag, "who kept a copy must see that it is old"
     body = {"author": "Ada", "text": "Bad."}
@@ -306,7 +306,7 @@ async def test_the_database_is_reached_past_pgbouncer(database_url: str) -> None
     )
     connection = await connect(config, "test")
     try:
-        await connection.add_listener(queue.CHANNEL, lambda *_: None)
+        await connection.add_listener(review_queue.CHANNEL, lambda *_: None)
     finally:
         await connection.close()
 

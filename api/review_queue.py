@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from api.models import Sentiment
+from api.sentiments import Sentiment
 
 CHANNEL = "review_due"
 
@@ -58,7 +58,7 @@ SELECT (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last, (SELECT count(*) 
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class PendingReview:
     """A claimed review: the text that is to be read, and how often that has failed."""
 
     id: UUID
@@ -66,12 +66,12 @@ class Due:
     attempts: int
 
 
-async def claim(connection: asyncpg.Connection, most: int, lease: timedelta) -> list[Due]:
+async def claim(connection: asyncpg.Connection, most: int, lease: timedelta) -> list[PendingReview]:
     """The reviews that have been due for longest; nobody else gets them before the lease is over."""
-    return [Due(*row) for row in await connection.fetch(CLAIM, most, lease)]
+    return [PendingReview(*row) for row in await connection.fetch(CLAIM, most, lease)]
 
 
-async def store(connection: asyncpg.Connection, found: Sequence[tuple[Due, Sentiment]]) -> None:
+async def store(connection: asyncpg.Connection, found: Sequence[tuple[PendingReview, Sentiment]]) -> None:
     """Keep the sentiments of texts that are still those of their reviews."""
     await connection.execute(
         STORE,
@@ -83,7 +83,7 @@ async def store(connection: asyncpg.Connection, found: Sequence[tuple[Due, Senti
     )
 
 
-async def postpone(connection: asyncpg.Connection, failed: Sequence[tuple[Due, timedelta]]) -> None:
+async def postpone(connection: asyncpg.Connection, failed: Sequence[tuple[PendingReview, timedelta]]) -> None:
     """Let reviews that cannot be analysed be due again later, each after its delay."""
     await connection.execute(
         POSTPONE,
@@ -94,7 +94,7 @@ async def postpone(connection: asyncpg.Connection, failed: Sequence[tuple[Due, t
     )
 
 
-async def give_back(connection: asyncpg.Connection, claimed: Sequence[Due]) -> None:
+async def give_back(connection: asyncpg.Connection, claimed: Sequence[PendingReview]) -> None:
     """Let claimed reviews be due again now: it was not their fault."""
     await connection.execute(
         POSTPONE,

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from api.bento.client import BentoClient
 from api.errors import BadGatewayError, GatewayTimeoutError, UnavailableError
-from api.models import Analysis, SentimentError
-from api.sentiment import SentimentClient
+from api.sentiments import Analysis, SentimentError
 from api.settings import Settings
 
 GOOD = {"label": "positive", "score": 0.9, "model_version": "3"}
@@ -24,9 +24,9 @@ def settings(**changed: Any) -> Settings:
 @asynccontextmanager
 async def connected(
     handler: Callable[[httpx.Request], Any] | None = None, **changed: Any
-) -> AsyncIterator[SentimentClient]:
+) -> AsyncIterator[BentoClient]:
     transport = None if handler is None else httpx.MockTransport(handler)
-    client = SentimentClient(settings(**changed), transport)
+    client = BentoClient(settings(**changed), transport)
     try:
         yield client
     finally:
