@@ -13,7 +13,7 @@ def _by(key: str) -> Index:
 
 
 def _ratio(part: str, whole: str) -> Computed:
-    return Computed(f"coalesce({part}::float8 / nullif({whole}, 0), -1)")
+    return Computed(f"coalesce({part}::float8 / nullif({whole}, 0), -1)", persisted=True)
 
 
 class Counts(SQLModel):
