@@ -29,7 +29,7 @@ Rows = Sequence[Row[*tuple[Any, ...]]]
 # database refused, serialization or deadlock, out of resources, lock not available, cancelled or shut down.
 NOT_NOW = ("08", "28", "3D", "40", "53", "55P03", "57")
 
-DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a connection of `connect` raises when the database cannot serve.
 
 The last comes when the server ends the session just as a statement is sent.

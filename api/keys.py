@@ -10,7 +10,7 @@ import asyncpg
 
 from api import settings
 from api.credentials import SCOPES, ApiKey, Scope, id_of, new_key
-from api.database import DATABASE_AWAY, connect
+from api.database import DATABASE_ERRORS, connect
 
 CREATE = """
 INSERT INTO api_key (id, name, sha256, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(
             "api.keys: the database has no tables for keys: run `alembic upgrade head`"
         ) from None
-    except DATABASE_AWAY as error:
+    except DATABASE_ERRORS as error:
         raise SystemExit(f"api.keys: the database cannot be used ({error}): see DATABASE_URL") from None
     if said:
         print(said)

@@ -21,7 +21,7 @@ from prometheus_client import start_http_server
 from api import limits, logs, metrics, review_queue, settings
 from api.bento.client import MAX_TEXTS, BentoClient
 from api.bento.transport import direct_transport
-from api.database import DATABASE_AWAY, connect
+from api.database import DATABASE_ERRORS, connect
 from api.errors import BadGatewayError, GatewayTimeoutError, UnavailableError
 from api.review_queue import PendingReview
 from api.sentiments import Analysis, SentimentError
@@ -56,7 +56,7 @@ class Worker:
             while not self._stopping:
                 # A new series each time, so that the pauses grow with one outage and not with all of them.
                 async for attempt in stamina.retry_context(
-                    on=BENTO_AWAY + DATABASE_AWAY,
+                    on=BENTO_AWAY + DATABASE_ERRORS,
                     attempts=None,
                     timeout=None,
                     wait_initial=0.2,
@@ -75,7 +75,7 @@ class Worker:
     async def _step(self) -> None:
         try:
             await self._work(await self._connected())
-        except DATABASE_AWAY:
+        except DATABASE_ERRORS:
             self._hang_up()
             raise
 
@@ -210,7 +210,7 @@ def main() -> None:
         print(asyncio.run(rescore(config)))
     except (*BENTO_AWAY, BadGatewayError) as error:
         raise SystemExit(f"api.worker: {error.detail} Is the Bento up at BENTO_URL?") from None
-    except DATABASE_AWAY as error:
+    except DATABASE_ERRORS as error:
         where = "DATABASE_DIRECT_URL" if config.database_direct_url else "DATABASE_URL"
         raise SystemExit(f"api.worker: the database cannot be used ({error}): see {where}") from None
     return None

@@ -32,7 +32,7 @@ def alembic(database_url: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "alembic", *words],
         cwd=ROOT,
-        env={**os.environ, **_urls(database_url)},
+        env={**os.environ, **database_urls(database_url)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -61,7 +61,7 @@ def _migrate(
     config = Config(**options)
     config.set_main_option("script_location", str(ROOT / "alembic"))
     config.set_main_option("path_separator", "os")
-    with _environment(_urls(database_url)):
+    with environment(database_urls(database_url)):
         try:
             getattr(command, name)(config, *arguments, **({"sql": True} if sql else {}))
         except SystemExit as ended:
@@ -71,13 +71,14 @@ def _migrate(
     return None
 
 
-def _urls(database_url: str) -> dict[str, str]:
+def database_urls(database_url: str) -> dict[str, str]:
     """Both variables, because a .env file in the checkout could set either."""
     return {"DATABASE_URL": database_url, "DATABASE_DIRECT_URL": database_url}
 
 
 @contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
+def environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for the duration of a block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

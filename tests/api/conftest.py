@@ -1,3 +1,4 @@
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -44,6 +45,26 @@ async def running(app: FastAPI, key: str = "") -> AsyncIterator[httpx.AsyncClien
 
 def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
+
+
+class Clock:
+    """The clock of every circuit breaker, which `advance` moves forward."""
+
+    def __init__(self) -> None:
+        self._offset = 0.0
+
+    def advance(self, seconds: float) -> None:
+        self._offset += seconds
+
+    def __call__(self) -> float:
+        return time.monotonic() + self._offset
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("circuitbreaker.monotonic", clock)
+    return clock
 
 
 @pytest.fixture(scope="session")

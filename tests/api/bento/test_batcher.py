@@ -41,9 +41,14 @@ def batches(
 async def ask(asked: Batcher[str], *callers: Sequence[str]) -> list[asyncio.Task[list[str]]]:
     """One task a caller, all of them waiting."""
     tasks = [asyncio.create_task(asked.submit(texts)) for texts in callers]
-    for _ in range(3):
-        await asyncio.sleep(0)
+    await settle()
     return tasks
+
+
+async def settle() -> None:
+    """Let every task run until it waits."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def test_a_lone_caller_waits_for_nobody_and_the_next_ones_travel_together() -> None:
@@ -161,9 +166,9 @@ async def test_texts_travel_in_the_context_of_their_first_caller() -> None:
         await asked.submit([name])
 
     calls = [asyncio.create_task(call("ada"))]
-    await asyncio.sleep(0.01)  # hers is on its way
+    await settle()
     calls += [asyncio.create_task(call(name)) for name in ("bob", "cyd")]
-    await asyncio.sleep(0.01)
+    await settle()
     model.go.set()
     await asyncio.gather(*calls)
     assert model.sent == [["ada"], ["bob", "cyd"]]
