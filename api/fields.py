@@ -30,9 +30,7 @@ def _without_nul(value: str) -> str:
 
 def _one_line(value: str) -> str:
     if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in value):
-        raise PydanticCustomError(
-            "control_character", "String should be a single line without control characters"
-        )
+        raise PydanticCustomError("control_character", "String should be one line without control characters")
     return value
 
 

@@ -1,8 +1,8 @@
-"""The queue of reviews whose sentiment is to be found: the rows of `review` themselves.
+"""The queue of reviews waiting for a sentiment: it consists of the rows of `review` themselves.
 
-A row is due when its `analyze_after` has passed, and done when that is null. A trigger (migration 0002) sends
-NOTIFY when one becomes due. Who claims a row puts the moment off by a lease, so that nobody waits for a lock
-while the model thinks, and so that the rows of a worker that dies are due again.
+A row is pending if its `analyze_after` has passed, and done if that is null. A trigger (migration 0002)
+sends a NOTIFY when a row becomes pending. A worker claims a row by moving `analyze_after` forward by a lease:
+no lock is held while the model runs, and the rows of a worker that crashes become pending again.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ WHERE id IN (
 )
 RETURNING id, text, analyze_attempts
 """
-# A result is kept only for the very text that was read.
+# Comparing the text discards the result if the review was edited meanwhile.
 STORE = """
 UPDATE review SET sentiment_label = found.label, sentiment_score = found.score,
     sentiment_model_version = found.model_version, analyze_after = NULL, analyze_attempts = 0
@@ -38,14 +38,14 @@ SET analyze_after = now() + postponed.delay, analyze_attempts = analyze_attempts
 FROM unnest($1::uuid[], $2::text[], $3::interval[], $4::int[]) AS postponed (id, text, delay, failed)
 WHERE review.id = postponed.id AND review.text = postponed.text
 """
-# Those that have been due for longest, and no more of them than can be looked at often. What has a sentiment
-# of an older model, or has failed, is not late: nobody waits for it.
+# Limited to 10,000 rows, to be cheap enough for every scrape. The age ignores reviews that have an older
+# model's sentiment and those that the model cannot analyse.
 BACKLOG = """
 SELECT count(*), count(*) FILTER (WHERE analyze_attempts > 0), coalesce(extract(epoch FROM
     now() - min(updated_at) FILTER (WHERE sentiment_label IS NULL AND analyze_attempts = 0)), 0)::float
 FROM (SELECT * FROM review WHERE analyze_after IS NOT NULL ORDER BY analyze_after LIMIT 10000) AS waiting
 """
-# In the order of the ids, so that no row is looked at twice, however many there are.
+# Pages in the order of the ids, so that each row is read once.
 RESCORE = """
 WITH page AS (
     SELECT id, analyze_after IS NULL AND sentiment_model_version <> $1 AS is_old
@@ -58,58 +58,61 @@ SELECT (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last, (SELECT count(*) 
 
 
 @dataclass(frozen=True, slots=True)
-class PendingReview:
-    """A claimed review: the text that is to be read, and how often that has failed."""
+class ClaimedReview:
+    """The text to analyse, and how often the model has failed to analyse it."""
 
     id: UUID
     text: str
     attempts: int
 
 
-async def claim(connection: asyncpg.Connection, most: int, lease: timedelta) -> list[PendingReview]:
-    """The reviews that have been due for longest; nobody else gets them before the lease is over."""
-    return [PendingReview(*row) for row in await connection.fetch(CLAIM, most, lease)]
+async def claim(connection: asyncpg.Connection, limit: int, lease: timedelta) -> list[ClaimedReview]:
+    """Claim the longest-pending reviews; no other worker gets them until the lease expires."""
+    return [ClaimedReview(*row) for row in await connection.fetch(CLAIM, limit, lease)]
 
 
-async def store(connection: asyncpg.Connection, found: Sequence[tuple[PendingReview, Sentiment]]) -> None:
-    """Keep the sentiments of texts that are still those of their reviews."""
+async def store(connection: asyncpg.Connection, results: Sequence[tuple[ClaimedReview, Sentiment]]) -> None:
+    """Store sentiments, except those of texts that were edited meanwhile."""
     await connection.execute(
         STORE,
-        [due.id for due, _ in found],
-        [due.text for due, _ in found],
-        [sentiment.label for _, sentiment in found],
-        [sentiment.score for _, sentiment in found],
-        [sentiment.model_version for _, sentiment in found],
+        [review.id for review, _ in results],
+        [review.text for review, _ in results],
+        [sentiment.label for _, sentiment in results],
+        [sentiment.score for _, sentiment in results],
+        [sentiment.model_version for _, sentiment in results],
     )
 
 
-async def postpone(connection: asyncpg.Connection, failed: Sequence[tuple[PendingReview, timedelta]]) -> None:
-    """Let reviews that cannot be analysed be due again later, each after its delay."""
+async def postpone(connection: asyncpg.Connection, failed: Sequence[tuple[ClaimedReview, timedelta]]) -> None:
+    """Count a failed attempt and retry each review after its delay."""
     await connection.execute(
         POSTPONE,
-        [due.id for due, _ in failed],
-        [due.text for due, _ in failed],
+        [review.id for review, _ in failed],
+        [review.text for review, _ in failed],
         [delay for _, delay in failed],
         [1 for _ in failed],
     )
 
 
-async def give_back(connection: asyncpg.Connection, claimed: Sequence[PendingReview]) -> None:
-    """Let claimed reviews be due again now: it was not their fault."""
+async def release(connection: asyncpg.Connection, claimed: Sequence[ClaimedReview]) -> None:
+    """Make claimed reviews pending again now, without counting an attempt."""
     await connection.execute(
         POSTPONE,
-        [due.id for due in claimed],
-        [due.text for due in claimed],
+        [review.id for review in claimed],
+        [review.text for review in claimed],
         [timedelta(0) for _ in claimed],
         [0 for _ in claimed],
     )
 
 
-async def rescore(connection: asyncpg.Connection, model_version: str, at_a_time: int = 1000) -> int:
-    """Make every review due whose sentiment is another version's; how many. The old ones stay meanwhile."""
+async def rescore(connection: asyncpg.Connection, model_version: str, page_size: int = 1000) -> int:
+    """Make every review pending whose sentiment is from another version; return their number.
+
+    They keep the old sentiment until the new one is stored.
+    """
     count, last = 0, UUID(int=0)
     while True:
-        page = await connection.fetchrow(RESCORE, model_version, last, at_a_time)
+        page = await connection.fetchrow(RESCORE, model_version, last, page_size)
         if page is None or page["last"] is None:
             return count
         count, last = count + page["count"], page["last"]

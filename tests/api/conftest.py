@@ -72,7 +72,7 @@ def new_api_key(sql: asyncpg.Connection) -> NewKey:
     """`await new_api_key("write")`: a key that the database knows."""
 
     async def new(*scopes: Scope) -> str:
-        row = ApiKey.of(key := new_key(), "test", list(scopes))
+        row = ApiKey.from_key(key := new_key(), "test", list(scopes))
         await sql.execute(
             "INSERT INTO api_key (id, name, sha256, scopes) VALUES ($1, $2, $3, $4)",
             row.id,

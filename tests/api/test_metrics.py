@@ -39,8 +39,8 @@ async def value(client: httpx.AsyncClient, name: str, **labels: str) -> float:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.routes.metrics.KEPT_SECONDS", 0.0)
+def _no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.routes.metrics.CACHE_SECONDS", 0.0)
 
 
 async def test_requests_are_counted_by_template_and_class(client: httpx.AsyncClient) -> None:
@@ -181,7 +181,7 @@ async def test_the_database_is_asked_now_and_then_only(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await value(client, "sentiments_pending") == 0
-    monkeypatch.setattr("api.routes.metrics.KEPT_SECONDS", 3600.0)
+    monkeypatch.setattr("api.routes.metrics.CACHE_SECONDS", 3600.0)
     await create(client)
     assert await value(client, "sentiments_pending") == 0
 

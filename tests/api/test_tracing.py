@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased
 
 from api.bento.client import BentoClient
 from api.settings import Settings
-from api.tracing import Beginnings, traced
+from api.tracing import RootSampler, traced
 from tests.api.waiting import until
 
 ANALYSIS = {"label": "positive", "score": 0.9, "model_version": "7", "truncated": False}
@@ -57,7 +57,7 @@ async def test_a_request_of_many_is_linked_to_the_traces_of_all() -> None:
 
 
 def test_a_trace_begins_with_a_request_and_never_with_a_statement() -> None:
-    tracer = TracerProvider(ParentBased(Beginnings(1.0))).get_tracer("test")
+    tracer = TracerProvider(ParentBased(RootSampler(1.0))).get_tracer("test")
     with tracer.start_as_current_span("probe", kind=trace.SpanKind.CLIENT) as span:
         assert not span.is_recording()
     with (
@@ -65,6 +65,6 @@ def test_a_trace_begins_with_a_request_and_never_with_a_statement() -> None:
         tracer.start_as_current_span("statement", kind=trace.SpanKind.CLIENT) as span,
     ):
         assert span.is_recording()
-    none = TracerProvider(ParentBased(Beginnings(0.0))).get_tracer("test")
+    none = TracerProvider(ParentBased(RootSampler(0.0))).get_tracer("test")
     with none.start_as_current_span("request", kind=trace.SpanKind.SERVER) as span:
         assert not span.is_recording()

@@ -19,7 +19,7 @@ from api import review_queue
 from api.bento.client import BentoClient
 from api.database import connect
 from api.settings import Settings
-from api.worker import LONGEST_DELAY, Worker, delay, main
+from api.worker import LONGEST_DELAY, Worker, main, retry_delay
 from tests.api import requests
 from tests.api.commands import run_main
 from tests.api.conftest import PATIENT, Clock
@@ -285,7 +285,7 @@ async def test_rescoring_brings_old_reviews_to_the_new_model(
         await until(lambda: all_done(sql))
         etag = (await client.get(f"/api/reviews/tt1/{reviews[0]['id']}")).headers["ETag"]
         bento.version = "2"
-        assert await review_queue.rescore(sql, "2", at_a_time=2) == 5
+        assert await review_queue.rescore(sql, "2", page_size=2) == 5
         assert await review_queue.rescore(sql, "2") == 0
         assert await all_done(sql), "the old sentiment stays until the new one is there"
         await until(lambda: all_of_version(sql, "2"))
@@ -306,9 +306,9 @@ async def all_of_version(sql: asyncpg.Connection, version: str) -> bool:
 
 def test_delays_grow_and_end() -> None:
     for attempts, longest in ((0, 5), (1, 10), (5, 160), (99, 3600)):
-        found = delay(attempts).total_seconds()
+        found = retry_delay(attempts).total_seconds()
         assert longest / 2 <= found <= longest
-    assert delay(10_000) <= LONGEST_DELAY
+    assert retry_delay(10_000) <= LONGEST_DELAY
 
 
 async def test_the_database_is_reached_past_pgbouncer(database_url: str) -> None:
