@@ -23,6 +23,20 @@ SETTINGS = (
 UNLIMITED = [f"API_LIMIT_{kind}=off" for kind in ("READ", "ANALYZE", "WRITE")]
 
 
+# A background job of a shell without job control (`nohup make test &`) ignores SIGINT, and its children
+# inherit that: Python then never raises KeyboardInterrupt.
+DEFAULT_SIGINT = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def interruptible(*command: str) -> list[str]:
+    """Wrap a command so that it starts with the default action for SIGINT. `exec` keeps the pid."""
+    return [sys.executable, "-I", "-S", "-c", DEFAULT_SIGINT, *command]
+
+
 class Stack:
     def __init__(self, root: Path) -> None:
         self.root, self.var = root, root / "var"
@@ -38,7 +52,7 @@ class Stack:
 
     def begin(self, *words: str, module: str = "deploy.local") -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", module, *words],
+            interruptible(sys.executable, "-m", module, *words),
             cwd=self.root,
             env=self.environment,
             stdout=subprocess.PIPE,

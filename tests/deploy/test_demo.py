@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.demo import Clock, demo
+from tests.deploy.stack import interruptible
 
 
 def makefile(folder: Path, **recipes: str) -> None:
@@ -30,9 +31,8 @@ def test_the_failed_step_is_named_and_ends_it(
 
 def test_an_interrupt_ends_the_step_too(tmp_path: Path) -> None:
     makefile(tmp_path, repro="echo begun $$$$; exec sleep 60")
-    words = [sys.executable, "-m", "deploy.local", "demo"]
     with subprocess.Popen(
-        words,
+        interruptible(sys.executable, "-m", "deploy.local", "demo"),
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
