@@ -12,7 +12,7 @@ from deploy.local.observe import configuration, observe
 from deploy.local.settings import Settings, StackError
 from tests.deploy.queries import ROOT, RULES, panels, queries, rules, series
 
-OPERATIONS = ROOT / "docs" / "operations.md"
+OPERATIONS = ROOT / "docs" / "how-to" / "operations.md"
 needs_promtool = pytest.mark.skipif(
     not shutil.which("promtool"), reason="needs promtool: apt-get install prometheus"
 )
@@ -46,7 +46,7 @@ def test_every_alert_says_how_bad_it_is_and_where_to_read_on() -> None:
     for rule in rules():
         if "alert" in rule:
             assert rule["labels"]["severity"] in ("page", "ticket", "info")
-            assert re.fullmatch(r"docs/operations\.md#[a-z-]+", rule["annotations"]["runbook"])
+            assert re.fullmatch(r"docs/how-to/operations\.md#[a-z-]+", rule["annotations"]["runbook"])
 
 
 def test_the_runbook_has_what_alerts_point_to() -> None:

@@ -1,4 +1,4 @@
-"""docs/operations.md and its commands."""
+"""docs/how-to/operations.md and its commands."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from deploy.local.postgres import BIN
 from tests.deploy.stack import Stack
 from tests.postgres import ROOT
 
-PAGE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/how-to/operations.md").read_text(encoding="utf-8")
 
 
 def blocks(heading: str) -> list[str]:

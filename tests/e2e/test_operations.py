@@ -1,4 +1,4 @@
-"""docs/operations.md, each block run as written after that very thing was broken."""
+"""docs/how-to/operations.md, each block run as written after that very thing was broken."""
 
 import re
 from collections.abc import Iterator
