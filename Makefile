@@ -9,6 +9,9 @@ INSTALLED := $(VENV)/.installed
 
 # What is installed here is found before anything installed by hand.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# pip leaves the compiling to the first import. Without leave to write bytecode each process would compile PyTorch
+# and MLflow again, for 10 to 20 seconds.
+unexport PYTHONDONTWRITEBYTECODE
 # No part of the stack phones home; BentoML takes the word `true` only.
 export DO_NOT_TRACK := true
 export BENTOML_DO_NOT_TRACK := true
@@ -32,9 +35,16 @@ demo: ## Everything: install, ingest, repro, promote, up, load 500 reviews, ask
 	@began=$$(date +%s); $(MAKE) --no-print-directory install; \
 	exec python -m deploy.local demo --install-seconds $$(( $$(date +%s) - began ))
 
+# Tests mostly wait for processes, so there is one more of them than a small machine has cores.
+TEST_PROCESSES ?= 3
+
 .PHONY: test
 test: install ## Run every test: real PostgreSQL, MLflow and Bento processes
-	pytest
+	pytest --numprocesses $(TEST_PROCESSES)
+
+.PHONY: quick
+quick: install ## Run the tests that start no process, in under a minute
+	pytest -m 'not process'
 
 .PHONY: check
 check: install ## Lint, formatting, types, import rules
@@ -100,6 +110,7 @@ restore: $(if $(filter local,$(STACK)),install) ## Fill an empty stack: make res
 .PHONY: clean
 clean: down ## Delete runs, models, reviews and results; .venv and downloads stay
 	rm -rf var results data .dvc/cache .dvc/tmp
+	git checkout --quiet -- results # the metrics and plots of the last commit
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 PEERS := var/peers/venv

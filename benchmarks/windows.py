@@ -19,9 +19,9 @@ from tokenizers import Encoding, Tokenizer
 
 from bentos.sentiment.engine import Engine
 from bentos.sentiment.windows import SPECIAL
-from pipelines.errors import PipelineError
-from pipelines.imdb import imdb
-from pipelines.reviews import LabelledReview
+from pipelines.core.errors import PipelineError
+from pipelines.ingest.imdb import imdb
+from pipelines.ingest.labels import LabelledReview
 
 BATCH = 64
 

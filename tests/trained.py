@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.ingest import Sieve, write
-from pipelines.sources import rotten_tomatoes
+from pipelines.ingest.sieve import Sieve, write
+from pipelines.ingest.sources import rotten_tomatoes
 from tests.project import NO_MANNERS, Project, make_project
 
 

@@ -21,10 +21,10 @@ from benchmarks.serving.errors import BenchmarkError
 from benchmarks.serving.processes import end_on_terminate
 from benchmarks.serving.report import machine
 from benchmarks.serving.run import say
-from pipelines.errors import PipelineError
-from pipelines.experiment import Workspace, remove_abandoned, workspace
-from pipelines.params import load_params
-from pipelines.tracking import connect
+from pipelines.core.errors import PipelineError
+from pipelines.core.mlflow_store import connect
+from pipelines.core.params import load_params
+from pipelines.experiments.dvc_clone import Workspace, remove_abandoned, workspace
 
 WORK = Path("var/ablation")
 

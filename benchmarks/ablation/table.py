@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipelines.intervals import Counts, Interval, bootstrap
+from pipelines.statistics.intervals import Counts, Interval, bootstrap
 
 UNCHANGED = "unchanged"
 DRAWS = 0

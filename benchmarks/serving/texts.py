@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.serving.errors import BenchmarkError
-from pipelines.errors import PipelineError
-from pipelines.imdb import imdb
-from pipelines.reviews import LabelledReview
+from pipelines.core.errors import PipelineError
+from pipelines.ingest.imdb import imdb
+from pipelines.ingest.labels import LabelledReview
 
 SEED = 3
 KINDS = ("imdb", "snippets")

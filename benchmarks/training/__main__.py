@@ -21,8 +21,8 @@ from benchmarks.training import plot, table
 from benchmarks.training.contenders import CONTENDERS
 from benchmarks.training.learner import PREPARED
 from benchmarks.training.turns import Learner, alternate, learner
-from pipelines.errors import PipelineError
-from pipelines.params import Params, load_params
+from pipelines.core.errors import PipelineError
+from pipelines.core.params import Params, load_params
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

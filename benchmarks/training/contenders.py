@@ -8,9 +8,9 @@ from datasets import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments, default_data_collator
 from transformers.models.distilbert.modeling_distilbert import DistilBertSelfAttention
 
-from pipelines.base import Base, load_base
-from pipelines.params import Params
-from pipelines.training import make_trainer
+from pipelines.core.params import Params
+from pipelines.modeling.encoders import Base, load_base
+from pipelines.train.fine_tuning.trainer import make_trainer
 
 DROPOUT = 0.1
 """Of attention, as DistilBERT's configuration has it where nobody sets it."""

@@ -27,8 +27,8 @@ from transformers import (
 )
 
 from benchmarks.training.contenders import CONTENDERS
-from pipelines.params import load_params
-from pipelines.precision import use_all_cores
+from pipelines.core.params import load_params
+from pipelines.modeling.precision import use_all_cores
 
 PREPARED = Path("results/prepare")
 WARM_UP = 3

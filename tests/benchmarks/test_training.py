@@ -15,7 +15,7 @@ from benchmarks.training import table
 from benchmarks.training.contenders import stock
 from benchmarks.training.plot import seconds_had
 from benchmarks.training.table import Rate, Step
-from pipelines.params import load_params
+from pipelines.core.params import load_params
 from tests.project import ROOT
 
 

@@ -13,7 +13,7 @@ from mlflow.entities import Metric, RunTag
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
-from pipelines.export import convert
+from pipelines.export.openvino_ir import convert
 
 MAX_TOKENS = 64
 WINDOWS = 2

@@ -26,7 +26,7 @@ ONCE = {"migrate", "train"}
 
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 SECRETS = set(env.CONTAINERS)
-PINNED = re.compile(r"^(\$\{[A-Z_]+:-)?[a-z/-]+:v?[0-9][\w.-]*\}?$")
+HUB_COMMITS = re.compile(r"^(\$\{[A-Z_]+:-)?[a-z/-]+:v?[0-9][\w.-]*\}?$")
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -36,7 +36,7 @@ def test_a_service_is_confined(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
-    assert PINNED.match(service["image"])
+    assert HUB_COMMITS.match(service["image"])
     assert "privileged" not in service
     assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
 

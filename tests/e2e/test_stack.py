@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.serving import probabilities
+from pipelines.served_form.classifier import probabilities
 from tests.deploy.stack import Stack, wait_for
 from tests.project import Project
 

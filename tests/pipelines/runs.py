@@ -6,8 +6,8 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run, RunTag
 
-from pipelines.candidates import LINEAGE
-from pipelines.register import register
+from pipelines.register.candidates import LINEAGE
+from pipelines.register.registry import register
 
 TAGS = {tag: tag for tag in LINEAGE} | {"git_dirty": "false", "behaviour": "passed"}
 EQUAL = {"accuracy": 0.8, "log_loss": 0.5, "texts_per_second": 100.0}

@@ -13,10 +13,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from pipelines.calibration import fit_temperature
-from pipelines.candidates import LINEAGE
-from pipelines.register import version_of
-from pipelines.serving import Classifier, probabilities
+from pipelines.register.candidates import LINEAGE
+from pipelines.register.registry import version_of
+from pipelines.served_form.classifier import Classifier, probabilities
+from pipelines.statistics.calibration import fit_temperature
 from tests.project import Project
 
 RESULTS = {

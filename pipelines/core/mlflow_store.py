@@ -1,0 +1,74 @@
+"""The MLflow store that runs are written to."""
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+
+import mlflow
+from filelock import FileLock
+from mlflow.entities import LoggedModel, LoggedModelStatus
+from mlflow.exceptions import MlflowException, RestException
+
+from pipelines.core.errors import PipelineError
+
+EXPERIMENT = "sentiment"
+
+
+def connect() -> mlflow.MlflowClient:
+    """Point MLflow at MLFLOW_TRACKING_URI and at the project's experiment, made if it is new.
+
+    The default is an SQLite file in var/ with the artifacts beside it. Its path is absolute: stages of
+    `dvc exp run --queue` run in folders of their own, where DVC_ROOT names the project's.
+    """
+    var = Path(os.environ.get("DVC_ROOT", ".")).resolve() / "var"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{var / 'mlflow.db'}"
+    local = uri.startswith("sqlite:")
+    if local:
+        var.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(uri)
+    try:
+        # MLflow makes the tables of a new file, and of two processes at it at once one would fail.
+        with FileLock(var / "mlflow.lock") if local else nullcontext():
+            client = mlflow.MlflowClient()
+            make_experiment(client, (var / "mlartifacts").as_uri() if local else None)
+        mlflow.set_experiment(EXPERIMENT)
+    except RestException:
+        raise
+    except MlflowException as error:
+        first = str(error).splitlines()[0]
+        raise PipelineError(f"MLflow at {uri} does not answer: {first} Set MLFLOW_TRACKING_URI.") from None
+    return client
+
+
+def make_experiment(client: mlflow.MlflowClient, artifacts: str | None) -> None:
+    """Make the project's experiment unless it is there: asking first would leave time for another process."""
+    try:
+        client.create_experiment(EXPERIMENT, artifacts)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def resume(run_id: str) -> mlflow.ActiveRun:
+    """Open the run that `train` began, to log more to it."""
+    try:
+        return mlflow.start_run(run_id=run_id)
+    except MlflowException:
+        raise PipelineError(
+            f"run {run_id} is not in MLflow at {mlflow.get_tracking_uri()}: results/ comes from another "
+            "store. Run `dvc repro --force` to train again, or set MLFLOW_TRACKING_URI to that store."
+        ) from None
+
+
+def logged_model(client: mlflow.MlflowClient, run_id: str) -> LoggedModel:
+    """The finished model of a run, the newest if `export` ran more than once."""
+    experiment = client.get_run(run_id).info.experiment_id
+    found = client.search_logged_models(
+        experiment_ids=[experiment],
+        filter_string=f"source_run_id = '{run_id}'",
+        order_by=[{"field_name": "creation_timestamp", "ascending": False}],
+    )
+    ready = [model for model in found if model.status == LoggedModelStatus.READY]
+    if not ready:
+        raise PipelineError(f"run {run_id} has no finished model: run `dvc repro --force export`")
+    return ready[0]

@@ -1,0 +1,99 @@
+"""params.yaml, typed and frozen: one section per stage, unknown keys refused."""
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.core.errors import PipelineError
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: no key may be missing, misspelt or out of its limits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
+
+
+class PrepareParams(Section):
+    validation_fraction: float = Field(gt=0, lt=1)
+    calibration_fraction: float = Field(gt=0, lt=1)
+
+
+class PretrainParams(Section):
+    epochs: float = Field(ge=0, le=100)
+    learning_rate: float = Field(gt=0, lt=1)
+    warmup: float = Field(ge=0, lt=1)
+    batch_tokens: int = Field(ge=8, le=2**20)
+    max_tokens: int = Field(ge=8, le=512)
+    hidden: float = Field(gt=0, lt=1)
+    weight_decay: float = Field(ge=0, lt=1)
+
+
+class TrainParams(Section):
+    base: str = Field(min_length=1)
+    epochs: float = Field(gt=0, le=100)
+    learning_rate: float = Field(gt=0, lt=1)
+    layer_decay: float = Field(gt=0, le=1)
+    warmup: float = Field(ge=0, lt=1)
+    batch_size: int = Field(ge=1, le=4096)
+    batch_tokens: int = Field(ge=8, le=2**20)
+    accumulation: int = Field(ge=1, le=1024)
+    activation_checkpointing: bool
+    max_tokens: int = Field(ge=8, le=512)
+    truncation: Literal["head", "head_tail"]
+    dropout: float = Field(ge=0, lt=1)
+    label_smoothing: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0, lt=1)
+    freeze_embeddings: bool
+    precision: Precision
+    checkpoint_seconds: float = Field(ge=0, le=86_400)
+
+
+class ExportParams(Section):
+    precision: Literal["int8", "fp32"]
+    calibration_reviews: int = Field(ge=10, le=10_000)
+    windows: int = Field(ge=1, le=64)
+    max_accuracy_loss: float = Field(ge=0, le=1)
+
+
+class BehaviourParams(Section):
+    invariance_names: float = Field(ge=0, le=1)
+    invariance_typos: float = Field(ge=0, le=1)
+    negation: float = Field(ge=0, le=1)
+    intensity: float = Field(ge=0, le=1)
+    minimum_function: float = Field(ge=0, le=1)
+
+
+class EvaluateParams(Section):
+    behaviour: BehaviourParams
+
+
+class RegisterParams(Section):
+    refuse_dirty: bool
+
+
+class Params(Section):
+    seed: int = Field(ge=0, lt=2**32)
+    prepare: PrepareParams
+    pretrain: PretrainParams
+    train: TrainParams
+    export: ExportParams
+    evaluate: EvaluateParams
+    # pydantic's classes have a `register` already, that of abstract classes.
+    registration: RegisterParams = Field(alias="register")
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read params.yaml. Raises PipelineError naming each wrong key and its limits."""
+    try:
+        return Params.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError:
+        raise PipelineError(f"{path} is missing: run this from the project's folder") from None
+    except yaml.YAMLError as error:
+        raise PipelineError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
+        raise PipelineError(f"{path}: {wrong}") from None

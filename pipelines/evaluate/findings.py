@@ -1,0 +1,75 @@
+"""All that an evaluation found out about one model: what the report and the model card tell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipelines.evaluate.behaviour import Verdict
+from pipelines.evaluate.behaviour import in_words as verdict_in_words
+from pipelines.evaluate.champion import Comparison
+from pipelines.evaluate.throughput import Speed
+from pipelines.statistics.intervals import Interval
+
+Labels = npt.NDArray[np.int64]
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the model comes from: its run, with params and tags, its training history, what `prepare` did."""
+
+    run_id: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    prepared: Mapping[str, Any]
+    history: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Findings:
+    """`positive` and `before` are probabilities [reviews], with the temperature and without."""
+
+    origin: Origin
+    reviews: pd.DataFrame
+    positive: Array
+    before: Array
+    temperature: float
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+    comparison: Comparison | None
+    against: str
+    slices: pd.DataFrame
+    missing_slices: list[str]
+    verdicts: list[Verdict]
+    errors: pd.DataFrame
+    doubted: pd.DataFrame
+    doubts: int
+    speed: Speed
+
+    @property
+    def labels(self) -> Labels:
+        return self.reviews["label"].to_numpy()
+
+    @property
+    def behaviour(self) -> str:
+        """The run's tag of that name: `passed`, or `failed:` and why."""
+        return verdict_in_words(self.verdicts)
+
+    @property
+    def weak(self) -> pd.DataFrame:
+        """The slices, movies aside, whose whole interval lies under the accuracy of all reviews."""
+        kinds = self.slices[~self.slices["slice"].str.endswith("movie")]
+        return kinds[kinds["high"] < self.metrics["accuracy"]].sort_values("accuracy")
+
+    @property
+    def headline(self) -> str:
+        accuracy = self.intervals["accuracy"]
+        return (
+            f"Accuracy {accuracy.value:.3f} (95 % interval {accuracy.low:.3f} to {accuracy.high:.3f}) on "
+            f"{len(self.reviews):,} validation reviews; {self.against}; behavioural tests "
+            f"{'passed' if self.behaviour == 'passed' else 'failed, so it will not be registered'}."
+        )

@@ -1,0 +1,146 @@
+"""What one looks at: the figures of the report and of the MLflow run."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import auc, average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
+
+from pipelines.statistics.calibration import calibration_error, reliability
+
+Labels = npt.NDArray[np.int64]
+Array = npt.NDArray[np.float64]
+
+CURVE_POINTS = 200
+INK, GRID, BLUE, RED, GREY = "#24292f", "#d8dee4", "#1f6feb", "#cf4a3a", "#8c959f"
+
+
+def axes(width: float = 5, height: float = 4) -> tuple[Figure, Axes]:
+    """One plot, with little around it."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    drawn = figure.subplots()
+    drawn.spines[["top", "right"]].set_visible(False)
+    drawn.spines[["left", "bottom"]].set_color(GREY)
+    drawn.tick_params(colors=INK, labelsize=9, color=GREY)
+    drawn.grid(color=GRID, linewidth=0.6)
+    drawn.set_axisbelow(True)
+    return figure, drawn
+
+
+def calibration(labels: Labels, before: Array, after: Array) -> Figure:
+    """How often answers of each confidence are right, before and after the temperature."""
+    figure, plot = axes()
+    plot.plot([0.5, 1], [0.5, 1], color=GREY, linestyle=":", label="as sure as right")
+    for answers, name, colour in ((before, "before", GREY), (after, "after, as served", BLUE)):
+        table = reliability(labels, answers)
+        error = calibration_error(labels, answers)
+        plot.plot(table["confidence"], table["accuracy"], color=colour, label=f"{name}: error {error:.3f}")
+        plot.scatter(table["confidence"], table["accuracy"], 4 + 200 * share(table["count"]), color=colour)
+    plot.set(xlabel="confidence", ylabel="share that is right", xlim=(0.49, 1.01))
+    plot.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def share(counts: pd.Series) -> pd.Series:
+    return counts / counts.sum()
+
+
+def roc(labels: Labels, positive: Array) -> Figure:
+    """Of the negative reviews called positive, against the positive ones that are, at every threshold."""
+    figure, plot = axes()
+    mistaken, found, _ = roc_curve(labels, positive)
+    plot.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance: 0.5")
+    plot.plot(mistaken, found, color=BLUE, label=f"area {auc(mistaken, found):.4f}")
+    plot.set(xlabel="false positive rate", ylabel="true positive rate")
+    plot.legend(frameon=False, fontsize=9, loc="lower right")
+    return figure
+
+
+def precision_recall(labels: Labels, positive: Array) -> Figure:
+    """Precision at every recall."""
+    figure, plot = axes()
+    precision, recall, _ = precision_recall_curve(labels, positive)
+    area, base = average_precision_score(labels, positive), float(labels.mean())
+    plot.axhline(base, color=GREY, linestyle=":", label=f"chance: {base:.3f}")
+    plot.plot(recall, precision, color=BLUE, label=f"area {area:.4f}")
+    plot.set(xlabel="recall", ylabel="precision", ylim=(min(base, precision.min()) - 0.05, 1.02))
+    plot.legend(frameon=False, fontsize=9, loc="center left")
+    return figure
+
+
+def confusion(labels: Labels, positive: Array) -> Figure:
+    """What is taken for what: counts, and their share of the reviews of that label."""
+    figure, plot = axes()
+    plot.grid(visible=False)
+    table = confusion_matrix(labels, positive >= 0.5, labels=[0, 1])
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    plot.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), part in np.ndenumerate(shares):
+        colour = "white" if part > 0.5 else INK
+        words = f"{table[row, column]:,}\n{part:.1%}"
+        plot.text(column, row, words, ha="center", va="center", color=colour, fontsize=13)
+    names = ["negative", "positive"]
+    plot.set(xticks=[0, 1], yticks=[0, 1], xticklabels=names, yticklabels=names)
+    plot.set(xlabel="answered", ylabel="labelled")
+    return figure
+
+
+def histogram(labels: Labels, positive: Array) -> Figure:
+    """The probabilities of being positive, of the reviews of each label."""
+    figure, plot = axes()
+    bins = np.linspace(0, 1, 41).tolist()
+    for label, name, colour in ((0, "labelled negative", RED), (1, "labelled positive", BLUE)):
+        plot.hist(positive[labels == label], bins, color=colour, alpha=0.6, label=name)
+    plot.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
+    plot.set(xlabel="probability of being positive", ylabel="reviews")
+    plot.legend(frameon=False, fontsize=9, loc="upper center")
+    return figure
+
+
+def slices(table: pd.DataFrame, accuracy: float) -> Figure:
+    """The accuracy of each slice with its interval, and that of all reviews as a line."""
+    figure, plot = axes(10.3, 1 + 0.24 * len(table))
+    places = np.arange(len(table))[::-1]
+    wide = [table["accuracy"] - table["low"], table["high"] - table["accuracy"]]
+    plot.axvline(accuracy, color=GREY, linestyle=":")
+    plot.errorbar(table["accuracy"], places, xerr=wide, fmt="o", color=BLUE, markersize=4, linewidth=1.2)
+    names = [
+        f"{row.slice}: {row.value}  ({row.count:,})" for row in table.itertuples(index=False, name="Row")
+    ]
+    plot.set(yticks=places, yticklabels=names, xlabel="accuracy, with 95 % intervals; dotted: all reviews")
+    plot.set_ylim(-0.7, len(table) - 0.3)
+    return figure
+
+
+def history(steps: pd.DataFrame) -> Figure:
+    """The losses by step, as far as there are any."""
+    figure, plot = axes()
+    for column, name, marker, colour in (
+        ("loss", "training", "", BLUE),
+        ("validation_loss", "validation", "o", RED),
+    ):
+        logged = steps[["step", column]].apply(pd.to_numeric, errors="coerce").dropna()
+        plot.plot(logged["step"], logged[column], color=colour, marker=marker, label=name)
+    plot.set(xlabel="step", ylabel="loss")
+    plot.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def curves(labels: Labels, positive: Array) -> dict[str, pd.DataFrame]:
+    """The ROC and precision-recall curves as small tables for `dvc plots`, which git keeps."""
+    false_positive_rate, true_positive_rate, _ = roc_curve(labels, positive)
+    precision, recall, _ = precision_recall_curve(labels, positive)
+    tables = {
+        "roc": pd.DataFrame(
+            {"false_positive_rate": false_positive_rate, "true_positive_rate": true_positive_rate}
+        ),
+        "precision_recall": pd.DataFrame({"recall": recall, "precision": precision}),
+    }
+    return {name: thinned(table) for name, table in tables.items()}
+
+
+def thinned(table: pd.DataFrame) -> pd.DataFrame:
+    """At most CURVE_POINTS rows, spread evenly and with both ends, to four digits."""
+    rows = np.unique(np.linspace(0, len(table) - 1, min(CURVE_POINTS, len(table))).round().astype(int))
+    return table.iloc[rows].round(4)

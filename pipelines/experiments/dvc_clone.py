@@ -1,0 +1,166 @@
+"""A DVC experiment in a clone of its own: any number run at once, and the user's folder is left alone."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pipelines.core.errors import PipelineError
+
+ENDING_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an experiment left: its exit code, and if that is 0 its MLflow run and accuracy."""
+
+    code: int
+    run_id: str = ""
+    accuracy: float = 0.0
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A clone of the project in `folder`, as the project's files were when it was made."""
+
+    project: Path
+    folder: Path
+
+    def run(
+        self,
+        name: str,
+        overrides: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        started: Callable[[int], None],
+    ) -> Outcome:
+        """Run the pipeline up to `evaluate` as the DVC experiment `name`, and show it in the project.
+
+        What it prints goes to `log`; `started` is called with the id of its process group. Whatever
+        interrupts this ends all processes of the experiment first. The params of params.yaml are then what
+        they were: DVC leaves the overrides there, for the next experiment to inherit.
+        """
+        params = self.folder / "params.yaml"
+        before = params.read_bytes()
+        sets = [word for override in overrides for word in ("--set-param", override)]
+        command = ["dvc", "exp", "run", "--name", name, *sets, "evaluate"]
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                # Should its folder go, git must not find the project's above it.
+                env=environment_of_children(
+                    {**environment, "GIT_CEILING_DIRECTORIES": str(self.folder.parent.resolve())}
+                ),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a group of its own, to be ended as a whole
+            )
+            try:
+                started(process.pid)
+                code = process.wait()
+            except BaseException:
+                end_group(process.pid)
+                process.wait()
+                raise
+            finally:
+                params.write_bytes(before)
+        if code:
+            return Outcome(code)
+        self.publish(name)
+        metrics = self.read("results/evaluate/metrics.json")
+        return Outcome(0, self.read("results/train/run.json")["run_id"], metrics["accuracy"])
+
+    def publish(self, name: str) -> None:
+        """Give the project the git ref of the experiment; DVC's cache they share already."""
+        refs = git(self.folder, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
+        for ref in refs:
+            if ref.endswith(f"/{name}"):
+                git(self.folder, "push", "--quiet", "--force", str(self.project), f"{ref}:{ref}")
+
+    def read(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_text())
+
+
+@contextmanager
+def workspace(project: Path, folder: Path) -> Iterator[Workspace]:
+    """A clone in `folder` with the project's files as they are now, committed or not; removed at the end."""
+    try:
+        clone(project, folder)
+        yield Workspace(project, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_abandoned(work: Path) -> None:
+    """Delete the clones of processes that were killed; each is named by its process."""
+    for folder in work.glob("*"):
+        if not psutil.pid_exists(int(folder.name)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def clone(project: Path, folder: Path) -> None:
+    """Git's objects and DVC's cache are the project's own."""
+    git(project, "clone", "--quiet", "--shared", str(project), str(folder))
+    listed = git(project, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in (*filter(None, listed.split("\0")), ".dvc/config.local"):
+        source, copy = project / name, folder / name
+        if source.is_file():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, copy)
+        else:
+            copy.unlink(missing_ok=True)
+    cache = (project / dvc(project, "cache", "dir").strip()).resolve()
+    dvc(folder, "cache", "dir", "--local", str(cache))
+    dvc(folder, "checkout", "--quiet", "data.dvc")
+
+
+def environment_of_children(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Ours, with the programs of our Python first, and nothing of a DVC stage that we may run in."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    return mine | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{mine['PATH']}"} | dict(more or {})
+
+
+def end_group(group: int) -> None:
+    """End the processes of a group: by SIGINT, as Ctrl-C would, and what is left after a while by SIGKILL."""
+    members = [process for process in psutil.process_iter() if _group(process.pid) == group]
+    for sign in (signal.SIGINT, signal.SIGKILL):
+        try:
+            os.killpg(group, sign)
+        except ProcessLookupError:
+            return
+        psutil.wait_procs(members, timeout=ENDING_SECONDS)
+
+
+def git(folder: Path, *words: str) -> str:
+    return _run("git", folder, words)
+
+
+def dvc(folder: Path, *words: str) -> str:
+    return _run("dvc", folder, words)
+
+
+def _run(program: str, folder: Path, words: tuple[str, ...]) -> str:
+    done = subprocess.run(
+        [program, *words], cwd=folder, env=environment_of_children(), capture_output=True, text=True
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise PipelineError(f"`{program} {words[0]}` failed in {folder}: {last}")
+    return done.stdout
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return -1

@@ -1,0 +1,95 @@
+"""Stage `export`: the trained model in the form that is served, and both forms logged to its run."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import mlflow
+import nncf
+import pandas as pd
+import torch
+import transformers
+from transformers import DistilBertForSequenceClassification
+
+from pipelines.core.errors import run_stage
+from pipelines.core.mlflow_store import connect, resume
+from pipelines.core.params import Params, load_params
+from pipelines.core.wheels import sha256
+from pipelines.export.logged_model import SERVED, TRAINED, log_model, weights_sha256
+from pipelines.export.openvino_ir import convert, quantize, write
+from pipelines.lineage.kept_files import renew
+from pipelines.served_form.classifier import Classifier
+from pipelines.statistics.calibration import fit_temperature
+
+TRAINING_REVIEWS = Path("results/prepare/train.csv")
+CALIBRATION_REVIEWS = Path("results/prepare/calibration.csv")
+REFERENCE = Path("results/export/reference")
+
+
+def calibrate(model: DistilBertForSequenceClassification, reference: Path) -> float:
+    """Divide the model's logits by the temperature that suits reviews it was not trained on, and return it.
+
+    `reference` is the exported model: the temperature is fitted on answers as they are served. It goes into
+    the head's weights, so that whoever reads the model gets calibrated answers.
+    """
+    reviews = pd.read_csv(CALIBRATION_REVIEWS, keep_default_na=False)
+    exported = Classifier(reference)
+    labels = reviews["label"].to_numpy()
+    temperature = fit_temperature(exported.logits(reviews["text"].tolist()), labels, exported.positive)
+    with torch.no_grad():
+        for parameter in model.classifier.parameters():
+            parameter.div_(temperature)
+    return temperature
+
+
+def export(model: DistilBertForSequenceClassification, params: Params) -> float:
+    """Calibrate the model; write the reference, fp32, and the served form as params.yaml wants it.
+
+    Returns the temperature, which is in serving.json as well.
+    """
+    tokenizer_json = (TRAINED / "model" / "tokenizer.json").read_text()
+    labels = list((model.config.id2label or {}).values())
+    serving: dict[str, object] = {
+        "labels": labels,
+        "max_tokens": params.train.max_tokens,
+        "windows": params.export.windows,
+    }
+    write(convert(model), REFERENCE, tokenizer_json, serving)
+    serving["temperature"] = temperature = calibrate(model, REFERENCE)
+    served = reference = convert(model)
+    write(reference, REFERENCE, tokenizer_json, serving)
+    if params.export.precision == "int8":
+        reviews = pd.read_csv(TRAINING_REVIEWS, keep_default_na=False)
+        count = min(params.export.calibration_reviews, len(reviews))
+        served = quantize(REFERENCE, reviews["text"].sample(count, random_state=params.seed).tolist())
+    write(served, SERVED, tokenizer_json, serving)
+    return temperature
+
+
+def hush() -> None:
+    """Keep to ourselves what two libraries say about any model that did not come from the hub."""
+    logging.getLogger("mlflow.transformers").setLevel(logging.ERROR)
+    transformers.logging.set_verbosity(logging.ERROR)
+    nncf.set_log_level(logging.ERROR)
+
+
+def main() -> None:
+    hush()
+    params = load_params()
+    run_id = json.loads((TRAINED / "run.json").read_text())["run_id"]
+    model = DistilBertForSequenceClassification.from_pretrained(TRAINED / "model")
+    temperature = export(model, params)
+    connect()
+    with resume(run_id) as run:
+        renew(run)
+        mlflow.log_metric("temperature", temperature)
+        mlflow.set_tag("weights_sha256", sha256(SERVED / "model.bin"))
+        mlflow.set_tag("trained_sha256", weights_sha256(model))
+        log_model(run_id, model, params.train.max_tokens)
+
+
+if __name__ == "__main__":
+    # MLflow asks the hub for a model card, and a model that was never there has none.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    run_stage(main)

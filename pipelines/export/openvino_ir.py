@@ -1,0 +1,61 @@
+"""A DistilBERT classifier as OpenVINO IR, in fp32 or int8, in the four files of the served form."""
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import nncf
+import openvino
+import torch
+from torch.jit import TracerWarning  # type: ignore[attr-defined]  # not in its __all__
+from transformers import DistilBertForSequenceClassification
+
+from pipelines.modeling.first_token import read_first_token
+from pipelines.served_form.classifier import inputs, windows
+
+
+class Logits(torch.nn.Module):
+    """The classifier with a tuple-free, keyword-free signature, which is what tracing wants."""
+
+    def __init__(self, model: DistilBertForSequenceClassification) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits
+
+
+def convert(model: DistilBertForSequenceClassification) -> openvino.Model:
+    """The model as OpenVINO IR with free batch and token axes; its last layer reads its first token only."""
+    example = torch.ones(2, 8, dtype=torch.int64)
+    read_first_token(model)
+    traced = Logits(model).train(False)
+    with warnings.catch_warnings():
+        # Tracing remarks on branches over shapes; the exported model is compared with this one in the tests.
+        warnings.simplefilter("ignore", TracerWarning)
+        converted = openvino.convert_model(
+            traced, example_input={"input_ids": example, "attention_mask": example}
+        )
+    converted.reshape({name: [-1, -1] for name in ("input_ids", "attention_mask")})
+    return converted
+
+
+def quantize(reference: Path, texts: Sequence[str]) -> openvino.Model:
+    """The IR in `reference` with int8 weights and activations, their ranges measured on `texts`."""
+    samples = [inputs([window], len(window)) for own in windows(reference, texts) for window in own]
+    return nncf.quantize(
+        openvino.Core().read_model(reference / "model.xml"),
+        nncf.Dataset(samples),
+        subset_size=len(samples),
+        model_type=nncf.ModelType.TRANSFORMER,
+    )
+
+
+def write(model: openvino.Model, folder: Path, tokenizer_json: str, serving: dict[str, object]) -> None:
+    """Write the four files of `pipelines.serving`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    (folder / "tokenizer.json").write_text(tokenizer_json)
+    (folder / "serving.json").write_text(json.dumps(serving) + "\n")

@@ -1,0 +1,116 @@
+"""From a registered version to its code, data, params and run, from a DVC experiment to its run, and back."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dvc.api
+import mlflow
+import yaml
+from dvc.exceptions import DvcException
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from scmrepo.exceptions import SCMError
+
+from pipelines.core.errors import PipelineError
+from pipelines.core.wheels import sha256
+from pipelines.lineage.kept_files import CHANGED, folder
+
+MODEL = "sentiment"
+NEEDED = ("git_sha", "git_dirty", "patch_sha256", "data_md5", "params_sha256", "accuracy")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a version comes from: its tags, its run, and the files that the tags name by hash."""
+
+    version: str
+    run_id: str
+    tags: Mapping[str, str]
+    params: bytes
+    patch: bytes
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.tags["accuracy"])
+
+
+def origin(client: MlflowClient, number: str) -> Origin:
+    """Raises PipelineError when there is no such version or it cannot say where it comes from."""
+    try:
+        version = client.get_model_version(MODEL, number)
+    except MlflowException:
+        known = sorted(int(one.version) for one in client.search_model_versions(f"name = '{MODEL}'"))
+        there = ", ".join(map(str, known)) or "none; run `dvc repro`"
+        raise PipelineError(f"there is no version {number} of {MODEL}; there are: {there}") from None
+    run_id = version.run_id
+    missing = [tag for tag in NEEDED if tag not in version.tags]
+    if missing or not run_id:
+        raise PipelineError(
+            f"version {number} has no {', '.join(missing) or 'run'}: it was registered by hand or by an"
+            " earlier release of the pipeline. `dvc repro --force` registers one that can be given back."
+        )
+    patch_sha256 = version.tags["patch_sha256"]
+    return Origin(
+        str(version.version),
+        run_id,
+        version.tags,
+        kept(run_id, "params.yaml", version.tags["params_sha256"]),
+        b"" if patch_sha256 == "none" else kept(run_id, "uncommitted.patch", patch_sha256),
+    )
+
+
+def kept(run_id: str, name: str, expected: str) -> bytes:
+    """The file that `pipelines.snapshot` kept with the run. Raises PipelineError when it is not that one."""
+    path = f"{folder(expected)}/{name}"
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            file = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, dst_path=scratch)
+        except (MlflowException, OSError):
+            raise PipelineError(
+                f"run {run_id} has no artifact {path} in {mlflow.get_tracking_uri()}: was it deleted?"
+            ) from None
+        if sha256(Path(file)) != expected:
+            raise PipelineError(f"artifact {path} of run {run_id} is not the one that the version names")
+        return Path(file).read_bytes()
+
+
+def describe(client: MlflowClient, found: Origin) -> Iterator[str]:
+    """What to print of it, a line each."""
+    tags = found.tags
+    dirty = " and uncommitted changes, kept with the run" if found.patch else ""
+    yield f"{MODEL} version {found.version}, accuracy {found.accuracy:.4f}"
+    yield f"code        commit {tags['git_sha']}{dirty}"
+    if changed := tags.get(CHANGED):
+        yield f"            {changed} changed while it trained: export may have run with the later state"
+    yield f"data        md5 {tags['data_md5']} (split sha256 {tags.get('split_sha256', 'unknown')})"
+    for i, section in enumerate(yaml.safe_load(found.params).items()):
+        yield f"{'' if i else 'params':12}{line(*section)}"
+    yield f"experiment  {tags.get('dvc_experiment', 'none')} of DVC"
+    yield f"run         {address(client, found.run_id)}"
+
+
+def line(name: str, value: Any) -> str:
+    """A section of params.yaml in a line."""
+    return yaml.safe_dump({name: value}, default_flow_style=True, width=10_000, sort_keys=False).strip()[1:-1]
+
+
+def address(client: MlflowClient, run_id: str) -> str:
+    """The run's page where MLflow is a server, else its name and id."""
+    info = client.get_run(run_id).info
+    uri = client.tracking_uri.rstrip("/")
+    page = f"{uri}/#/experiments/{info.experiment_id}/runs/{run_id}"
+    return page if uri.startswith("http") else f"{info.run_name} ({run_id}) of MLflow"
+
+
+def run_of(experiment: str) -> str:
+    """The id of the MLflow run of a DVC experiment (or of any commit), as `dvc exp show` has it too."""
+    try:
+        return str(json.loads(dvc.api.read("results/train/run.json", rev=experiment))["run_id"])
+    except (DvcException, SCMError, OSError) as error:
+        raise PipelineError(
+            f"DVC has no results of {experiment!r} ({str(error).splitlines()[0]}): see `dvc exp show`"
+        ) from None

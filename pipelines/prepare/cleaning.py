@@ -1,0 +1,49 @@
+"""data/reviews.csv, checked against its schema, cleaned and without duplicates."""
+
+import html
+import re
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from pipelines.core.errors import PipelineError
+
+SCHEMA = pa.DataFrameSchema(
+    {
+        "review_id": pa.Column(str, unique=True),
+        "movie_id": pa.Column(str, pa.Check.str_matches(r"^[A-Za-z0-9_-]{1,64}$")),
+        "text": pa.Column(str, pa.Check.str_contains(r"\S")),
+        "label": pa.Column(int, pa.Check.isin([0, 1])),
+    },
+    strict=True,
+)
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+
+
+def read_reviews(path: Path) -> pd.DataFrame:
+    """The reviews as a table that passed SCHEMA.
+
+    Raises PipelineError naming the first rows and columns that did not.
+    """
+    if not path.exists():
+        raise PipelineError(f"{path} is missing: run `make ingest` (or `python -m pipelines.ingest`)")
+    table = pd.read_csv(path, dtype={"review_id": str, "movie_id": str, "text": str}, keep_default_na=False)
+    try:
+        return SCHEMA.validate(table, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        cases = error.failure_cases.head(5)
+        wrong = [f"{c.column}, row {c.index}: {c.failure_case!r} fails {c.check}" for c in cases.itertuples()]
+        raise PipelineError(f"{path} breaks its schema: {'; '.join(wrong)}") from None
+
+
+def clean(text: str) -> str:
+    """One line of plain text: entities decoded, tags (`<br />`) and runs of white space made a space."""
+    return " ".join(_TAG.sub(" ", html.unescape(text)).split())
+
+
+def deduplicate(reviews: pd.DataFrame) -> pd.DataFrame:
+    """Each text once, compared without case; a text that bears both labels is dropped altogether."""
+    key = reviews["text"].str.casefold()
+    agreed = reviews.groupby(key)["label"].transform("nunique") == 1
+    return reviews[agreed & ~key.duplicated()]

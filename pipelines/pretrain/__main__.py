@@ -1,0 +1,50 @@
+"""Stage `pretrain`: continues the encoder's pre-training on the training reviews (off by default).
+
+Masked language modelling on the texts that the classifier will read (Gururangan et al., 2020, "Don't Stop
+Pretraining"). It uses no labels, and no review outside the training split. If it is killed, the same command
+resumes from the last checkpoint.
+
+The weights follow from `masked_lm/` and `pipelines.modeling` alone, which are what dvc.yaml tracks: a message
+edited here costs nobody a training.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from pipelines import modeling
+from pipelines.core import checkpoints
+from pipelines.core.errors import run_stage
+from pipelines.core.params import load_params
+from pipelines.modeling.precision import resolve_precision
+from pipelines.modeling.trainer import train
+from pipelines.pretrain import masked_lm
+from pipelines.pretrain.masked_lm.model import load_masked_lm, save_encoder
+from pipelines.pretrain.masked_lm.trainer import make_trainer, write_history
+
+TRAIN = Path("results/prepare/train.csv")
+OUT = Path("results/pretrain")
+CODE = (modeling, masked_lm)
+
+
+def main() -> None:
+    params = load_params()
+    if not params.pretrain.epochs:
+        print("pretrain.epochs is 0: the base encoder is used unchanged")
+        save_encoder({}, OUT / "encoder.safetensors")
+        write_history([], OUT / "history.csv")
+        return
+    model, tokenizer = load_masked_lm(params.train.base, params.seed)
+    precision = resolve_precision(params.train.precision)
+    identity = {"seed": params.seed, "precision": precision, **params.pretrain.model_dump()}
+    kept = checkpoints.find(identity, model, [TRAIN], CODE)
+    with kept.locked():
+        texts = pd.read_csv(TRAIN, keep_default_na=False)["text"].tolist()
+        state = train(make_trainer(params, model, tokenizer, texts, kept), model, kept)
+        save_encoder(model.distilbert.state_dict(), OUT / "encoder.safetensors")
+        write_history(state.log_history, OUT / "history.csv")
+        kept.delete()
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,141 @@
+"""`make sweep`: trials of `train` that Optuna proposes, in DVC and in MLflow; the best run is registered.
+
+Run again it goes on; run several times at once, here or on other machines, the processes share the trials.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import optuna
+from optuna.trial import TrialState
+
+from pipelines.core.errors import PipelineError, run_stage
+from pipelines.core.mlflow_store import connect
+from pipelines.core.params import load_params
+from pipelines.experiments.dvc_clone import Workspace, environment_of_children, remove_abandoned, workspace
+from pipelines.experiments.optuna_storage import storage_url
+from pipelines.sweep import trial_table
+from pipelines.sweep.search import Search, digest, open_search
+from pipelines.sweep.sweep_file import Sweep, load_sweep
+
+OUT = Path("results/sweep")
+WORK = Path("var/sweep/work")
+
+
+def parse(words: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipelines.sweep", description=__doc__)
+    parser.add_argument(
+        "--trials", type=int, help="in all, with those of earlier runs (default: sweep.yaml's)"
+    )
+    parser.add_argument("--study", help="its name (default: one for this data, space and params)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes to share the trials (default: 1)")
+    options = parser.parse_args(words)
+    for name in ("trials", "jobs"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            parser.error(f"--{name} is {value}, and must be at least 1")
+    return options
+
+
+def main() -> None:
+    options = parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    params = load_params()
+    sweep = load_sweep(params)
+    client = connect()
+    name = options.study or f"sweep-{digest(sweep, params)}"
+    search = open_search(client, storage_url(), sweep, params, name, options.trials or sweep.trials)
+    before = len(search.study.get_trials(deepcopy=False))
+    print(f"study {name}: {search.total} trials, {before} of them begun earlier", flush=True)
+    search.give_up_dead()  # and what still runs of them, before their folders go
+    remove_abandoned(WORK)
+    try:
+        with (
+            companions(name, search.total, options.jobs),
+            workspace(Path.cwd(), WORK / str(os.getpid())) as place,
+        ):
+            search.run(place)
+            finish(search, sweep, place)
+    except KeyboardInterrupt:
+        raise PipelineError(
+            f"interrupted: `python -m pipelines.sweep --study {name} --trials {search.total}` goes on"
+        ) from None
+
+
+@contextmanager
+def companions(study: str, trials: int, jobs: int) -> Iterator[None]:
+    """`jobs` - 1 more processes like this one for as long, the processors shared among them."""
+    if jobs > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    command = [sys.executable, "-m", "pipelines.sweep", "--study", study, "--trials", str(trials)]
+    # In sessions of their own: else Ctrl-C would reach them twice.
+    started = [subprocess.Popen(command, start_new_session=True) for _ in range(jobs - 1)]
+    try:
+        yield
+    except BaseException:
+        for process in started:
+            process.send_signal(signal.SIGINT)
+        raise
+    finally:
+        for process in started:
+            process.wait()
+
+
+def finish(search: Search, sweep: Sweep, place: Workspace) -> None:
+    """Once in all: write the comparison, log it to the study's run, and register the best run.
+
+    Raises PipelineError when no trial came to an end, or none may be registered.
+    """
+    finished = search.study.get_trials(states=(TrialState.COMPLETE,))
+    if not finished:
+        raise PipelineError(f"no trial has finished; their logs are in {search.logs}")
+    if not is_last(search):
+        print("the process of the last trial compares them all and registers the best")
+        return
+    trial_table.write(search.study, list(sweep.space), OUT)
+    print(f"compared in {OUT}/trials.csv and {OUT}/parallel_coordinates.html")
+    best = search.study.best_trial
+    for path in sorted(OUT.iterdir()):
+        search.client.log_artifact(search.parent_run, str(path), "sweep")
+    search.client.log_metric(search.parent_run, "best_accuracy", best.value or 0.0)
+    search.client.set_terminated(search.parent_run)
+    register(place, best.user_attrs["run_id"])
+    print(f"`dvc exp apply {best.user_attrs['experiment']}` brings the best trial's params and results here")
+
+
+def is_last(search: Search) -> bool:
+    """Whether the trial that ended last was ours, or all had ended before we came."""
+    ended = [trial for trial in search.study.get_trials(deepcopy=False) if trial.datetime_complete]
+    last = max(ended, key=lambda trial: (trial.datetime_complete, trial.number))
+    return last.number in search.mine or (not search.mine and search.came_late)
+
+
+def register(place: Workspace, run_id: str) -> None:
+    """Let the stage `register` choose among all runs of the data and split that this run had."""
+    like = place.folder / "results/train/run.json"
+    like.parent.mkdir(parents=True, exist_ok=True)
+    like.write_text(json.dumps({"run_id": run_id}) + "\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.register"],
+        cwd=place.folder,
+        env=environment_of_children({"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise PipelineError(
+            (done.stderr.strip().splitlines() or ["register failed"])[-1].removeprefix("error: ")
+        )
+    print(done.stdout.strip())
+
+
+if __name__ == "__main__":
+    run_stage(main)

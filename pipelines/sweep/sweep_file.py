@@ -1,0 +1,121 @@
+"""sweep.yaml, typed and frozen: how many trials, and between which values of the params of `train`."""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import Trial
+from pydantic import Field, ValidationError, model_validator
+
+from pipelines.core.errors import PipelineError
+from pipelines.core.params import Params, Section, TrainParams
+
+SECTION = "train."
+
+
+class Interval(Section):
+    """Values from `low` to `high`, both included; with `log`, as many below their geometric mean as above."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low {self.low:g} must be above 0 where log is true")
+        return self
+
+
+Choice = list[bool | int | float | str]
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
+
+
+class Sweep(Section):
+    """The file. The names in `space` are those of params.yaml, dotted."""
+
+    trials: int = Field(ge=1, le=10_000)
+    startup: int = Field(ge=1, le=1_000)
+    space: dict[str, Interval | Choice] = Field(min_length=1)
+
+
+def load_sweep(params: Params, path: Path = Path("sweep.yaml")) -> Sweep:
+    """Read sweep.yaml. Raises PipelineError naming what is wrong with it, or with what it would try."""
+    try:
+        sweep = Sweep.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError:
+        raise PipelineError(f"{path} is missing: run this from the project's folder") from None
+    except yaml.YAMLError as error:
+        raise PipelineError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
+        raise PipelineError(f"{path}: {wrong}") from None
+    for name, values in sweep.space.items():
+        _refuse(name, values, params, path)
+    return sweep
+
+
+def distributions(sweep: Sweep) -> dict[str, Distribution]:
+    """The space as Optuna has it."""
+    return {name: _distribution(name, values) for name, values in sweep.space.items()}
+
+
+def suggest(trial: Trial, sweep: Sweep) -> dict[str, Any]:
+    """What the sampler proposes for each param of the space."""
+    return {name: _suggest(trial, name, wanted) for name, wanted in distributions(sweep).items()}
+
+
+def baseline(sweep: Sweep, params: Params) -> dict[str, Any]:
+    """What params.yaml says of the params in the space."""
+    return {name: getattr(params.train, name.removeprefix(SECTION)) for name in sweep.space}
+
+
+def override(name: str, value: object) -> str:
+    """`name=value` as `dvc exp run -S` reads it, to the last digit."""
+    return f"{name}={json.dumps(value)}"
+
+
+def _suggest(trial: Trial, name: str, wanted: Distribution) -> Any:
+    if isinstance(wanted, CategoricalDistribution):
+        return trial.suggest_categorical(name, wanted.choices)
+    if isinstance(wanted, IntDistribution):
+        return trial.suggest_int(name, wanted.low, wanted.high, log=wanted.log)
+    return trial.suggest_float(name, wanted.low, wanted.high, log=wanted.log)
+
+
+def _distribution(name: str, values: Interval | Choice) -> Distribution:
+    if not isinstance(values, Interval):
+        return CategoricalDistribution(values)
+    if TrainParams.model_fields[name.removeprefix(SECTION)].annotation is int:
+        return IntDistribution(int(values.low), int(values.high), log=values.log)
+    return FloatDistribution(values.low, values.high, log=values.log)
+
+
+def _refuse(name: str, values: Interval | Choice, params: Params, path: Path) -> None:
+    """Raise PipelineError where `name` is no param of `train`, or a value is one that it would refuse."""
+    field = name.removeprefix(SECTION)
+    if not name.startswith(SECTION) or field not in TrainParams.model_fields:
+        known = ", ".join(SECTION + known for known in TrainParams.model_fields)
+        raise PipelineError(f"{path}: space.{name} is no param that a sweep may change; those are {known}")
+    ends = [values.low, values.high] if isinstance(values, Interval) else values
+    if not ends:
+        raise PipelineError(f"{path}: space.{name} is empty: give low and high, or a list")
+    for value in ends:
+        try:
+            TrainParams.model_validate(params.train.model_dump() | {field: value})
+        except ValidationError as error:
+            raise PipelineError(f"{path}: space.{name}: {value}: {error.errors()[0]['msg']}") from None
+    now = getattr(params.train, field)
+    distribution = _distribution(name, values)
+    if not distribution._contains(distribution.to_internal_repr(now)):
+        raise PipelineError(
+            f"{path}: space.{name} leaves out {now}, the value in params.yaml, which is tried first: widen it"
+        )

@@ -1,0 +1,49 @@
+"""The classifier before and after fine-tuning: how it is loaded, what is written of it."""
+
+import csv
+from pathlib import Path
+
+from safetensors.torch import load_file
+from transformers import (
+    DistilBertForSequenceClassification,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainerState,
+    set_seed,
+)
+
+from pipelines.core.params import Params
+from pipelines.modeling.encoders import load_base
+from pipelines.modeling.precision import use_all_cores
+
+
+def load_classifier(
+    params: Params, encoder: Path
+) -> tuple[DistilBertForSequenceClassification, PreTrainedTokenizerFast]:
+    """Seed every random generator, then load the base with a new head and the encoder that `pretrain` wrote.
+
+    Raises PipelineError.
+    """
+    use_all_cores()
+    set_seed(params.seed)
+    model, tokenizer = load_base(params.train.base, params.train.dropout)
+    model.distilbert.load_state_dict(load_file(encoder), strict=False)
+    return model, tokenizer
+
+
+def save(trainer: Trainer, state: TrainerState, folder: Path) -> None:
+    """Write the model with its tokenizer to `folder`/model, and the history to `folder`/history.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer.save_model(str(folder / "model"))
+    write_history(state, folder / "history.csv")
+
+
+def write_history(state: TrainerState, path: Path) -> None:
+    """One row per logged step: step, training loss, validation loss and accuracy, empty if not measured."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["step", "loss", "validation_loss", "validation_accuracy"])
+        for entry in state.log_history:
+            if "loss" in entry or "eval_loss" in entry:
+                figures = [entry.get(name, "") for name in ("loss", "eval_loss", "eval_accuracy")]
+                writer.writerow([entry["step"], *figures])

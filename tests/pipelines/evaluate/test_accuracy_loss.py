@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from pipelines.core.errors import PipelineError
+from pipelines.evaluate.accuracy_loss import compare, refuse_loss
+
+LABELS = np.array([1, 1, 1, 0, 0])
+POSITIVE = np.array([0.9, 0.5, 0.2, 0.6, 0.1])
+
+
+def test_the_served_form_is_compared_with_the_trained_one() -> None:
+    """Of five answers one went from right to wrong."""
+    trained = np.array([0.9, 0.5, 0.2, 0.3, 0.1])
+    assert compare(LABELS, POSITIVE, trained) == pytest.approx(
+        {
+            "reference_accuracy": 4 / 5,
+            "accuracy_loss": 1 / 5,
+            "agreement": 4 / 5,
+            "max_probability_difference": 0.3,
+        }
+    )
+
+
+def test_a_loss_over_the_limit_is_refused_with_the_way_out() -> None:
+    metrics = {"accuracy": 0.80, "reference_accuracy": 0.83, "accuracy_loss": 0.03}
+    refuse_loss(metrics, limit=0.03)
+    with pytest.raises(PipelineError, match=r"loss of 0\.0300, and export\.max_accuracy_loss is 0\.02\. Set"):
+        refuse_loss(metrics, limit=0.02)

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from mlflow.entities.model_registry import ModelVersion
+
+from pipelines.evaluate.champion import caveat, compare, in_words
+
+TAGS = {"split_sha256": "a", "data_md5": "b"}
+
+
+def champion(**tags: str) -> ModelVersion:
+    version = ModelVersion("sentiment", "3", creation_timestamp=0)
+    for name, value in (TAGS | tags).items():
+        version.tags[name] = value
+    return version
+
+
+def answers(right: int, count: int = 1000) -> np.ndarray:
+    """Of reviews that are all positive, so many are called so."""
+    return np.where(np.arange(count) < right, 0.9, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "words"),
+    [
+        (
+            900,
+            860,
+            "better than the champion, version 3, by 4.0 points (95 % interval +2.9 to +5.3, p=1.8e-12)",
+        ),
+        (
+            860,
+            900,
+            "worse than the champion, version 3, by 4.0 points (95 % interval -5.3 to -2.9, p=1.8e-12)",
+        ),
+        (900, 900, "the same answers, right and wrong, as the champion, version 3"),
+    ],
+)
+def test_better_is_said_with_how_sure_that_is(new: int, old: int, words: str) -> None:
+    found = compare(np.ones(1000, int), answers(new), answers(old), champion(), TAGS, seed=1)
+    assert in_words(found) == words
+    assert found.difference.value == pytest.approx((new - old) / 1000)
+    assert found.caveat == ""
+
+
+def test_what_chance_could_do_is_no_difference() -> None:
+    """One answers three rightly that the other does not: of three coins all fall so in one of four times."""
+    found = compare(np.ones(1000, int), answers(903), answers(900), champion(), TAGS, seed=1)
+    assert found.p == pytest.approx(0.25)
+    assert in_words(found).startswith("no difference to the champion, version 3, can be told (+0.3 points, ")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, ""),
+        ({"split_sha256": "x"}, "another split of these data"),
+        ({"split_sha256": "x", "data_md5": "y"}, "other data"),
+    ],
+)
+def test_a_champion_that_may_know_the_reviews_is_told_of(changed: dict[str, str], words: str) -> None:
+    found = caveat(TAGS | changed, TAGS)
+    assert words in found
+    assert bool(found) == bool(changed)

@@ -1,0 +1,85 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines.evaluate.behaviour import Answered, Verdict
+from pipelines.evaluate.behaviour_cases import Case
+from pipelines.evaluate.champion import Comparison
+from pipelines.evaluate.findings import Findings, Origin
+from pipelines.evaluate.label_errors import likely_label_errors, worst_errors
+from pipelines.evaluate.model_card import card
+from pipelines.evaluate.report import drawn, page
+from pipelines.evaluate.slices import slices
+from pipelines.evaluate.throughput import Speed
+from pipelines.statistics.intervals import Interval
+from pipelines.statistics.scores import score
+
+HOSTILE = "<script>alert(1)</script> it's not for me"
+
+
+@pytest.fixture(scope="module")
+def found() -> Findings:
+    """What could be found about a model that takes a hostile review for a positive one."""
+    labels = np.tile([0, 1], 30)
+    reviews = pd.DataFrame({"review_id": [f"r{n}" for n in range(60)], "movie_id": "heat", "label": labels})
+    reviews["text"] = [HOSTILE, *(f"Review {'very ' * n}long." for n in range(59))]
+    positive = np.where(labels == 1, 0.9, 0.2)
+    positive[0] = 0.99
+    table, missing = slices(reviews, (positive >= 0.5) == labels)
+    doubted, doubts = likely_label_errors(reviews, positive)
+    figures = score(labels, positive)
+    prepared = {"train": 200, "calibration": 10, "validation": 60, "reviews": 270, "dropped": 0}
+    params = {
+        "train.base": "minilm",
+        "train.max_tokens": "64",
+        "export.windows": "4",
+        "export.precision": "int8",
+    }
+    failing = Answered(Case("It is good.", "It is <b>not</b> good.", "lower"), 0.9, 0.95)
+    return Findings(
+        origin=Origin(
+            run_id="0123456789abcdef",
+            params=params,
+            tags={"git_sha": "abc"},
+            prepared=prepared | {"positive_share": 0.5, "data_md5": "d41d8"},
+            history=pd.DataFrame({"step": [1, 2], "loss": [0.7, None], "validation_loss": [None, 0.6]}),
+        ),
+        reviews=reviews,
+        positive=positive,
+        before=positive,
+        temperature=1.2,
+        metrics=figures
+        | {"accuracy_loss": 0.0, "reference_accuracy": 0.98, "agreement": 1.0, "model_mib": 25.0},
+        intervals={name: Interval(value, value, value) for name, value in figures.items()},
+        comparison=Comparison("3", Interval(0.01, -0.01, 0.03), 0.4, 3, 2, "It may know some."),
+        against="no difference to the champion can be told",
+        slices=table,
+        missing_slices=missing,
+        verdicts=[Verdict("negation", "what is not good is less positive", [failing], 0.8)],
+        errors=worst_errors(reviews, positive),
+        doubted=doubted,
+        doubts=doubts,
+        speed=Speed(100, 2, "a processor"),
+    )
+
+
+def test_a_review_cannot_put_anything_into_the_page(found: Findings) -> None:
+    html = page(found, drawn(found))
+    assert html.count("<script") == 1
+    assert "&lt;script&gt;alert(1)" in html
+    assert "It is &lt;b&gt;not&lt;/b&gt; good." in html
+
+
+def test_the_page_says_what_was_found(found: Findings) -> None:
+    html = page(found, drawn(found))
+    assert "behavioural tests failed, so it will not be registered" in html
+    assert "It may know some." in html
+    assert "Left out: rating" in html
+
+
+def test_the_card_names_the_weak_slices_and_the_failed_tests(found: Findings) -> None:
+    text = card(found)
+    assert "| negation | 0.000 | 0.8 |" in text
+    assert "no difference to the champion can be told. It may know some." in text
+    assert "| accuracy | 0.9833 |" in text
+    assert "Not looked at: rating" in text

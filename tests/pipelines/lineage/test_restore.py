@@ -1,0 +1,115 @@
+"""A small project with real git and DVC, brought back as it was; nothing is trained here."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipelines.core.errors import PipelineError
+from pipelines.core.wheels import sha256
+from pipelines.lineage.restore import TOLERANCE, check, restore
+from pipelines.lineage.tags import state, uncommitted
+from tests.project import Project
+
+PARAMS = b"seed: 7 # as the run had it\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    project = Project(tmp_path / "project")
+    project.folder.mkdir()
+    project.run("git", "init", "--quiet")
+    project.run("dvc", "init", "--quiet")
+    for name in ("kept.py", "changed.py", "deleted.py", "params.yaml", "data/reviews.csv"):
+        (project.folder / name).parent.mkdir(exist_ok=True)
+        (project.folder / name).write_text(f"{name}\n")
+    project.run("dvc", "add", "--quiet", "data")
+    project.commit("all")
+    monkeypatch.chdir(project.folder)
+    return project
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file but git's and DVC's own."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not {".git", ".dvc"} & set(path.relative_to(folder).parts)
+    }
+
+
+def test_a_clean_commit_comes_back_though_the_project_went_on(project: Project, tmp_path: Path) -> None:
+    tags, before = state(), files(project.folder)
+    (project.folder / "changed.py").write_text("later\n")
+    (project.folder / "data" / "reviews.csv").write_text("later\n")
+    project.run("dvc", "add", "--quiet", "data")
+    project.commit("later")
+    restore(tmp_path / "back", tags, PARAMS, b"")
+    assert files(tmp_path / "back") == before | {"params.yaml": PARAMS}
+
+
+def test_what_was_not_committed_comes_back_too(project: Project, tmp_path: Path) -> None:
+    folder = project.folder
+    (folder / "changed.py").write_text("changed\n")
+    (folder / "changed.py").chmod(0o755)
+    (folder / "deleted.py").unlink()
+    (folder / "new folder").mkdir()
+    (folder / "new folder" / "é.bin").write_bytes(bytes(range(256)) * 9)
+    (folder / "staged.py").write_text("no newline at the end")
+    (folder / "dvc.lock").write_text("of the run\n")
+    project.run("git", "add", "staged.py")
+    project.run("git", "config", "diff.noprefix", "true")
+    status = project.run("git", "status", "--porcelain").stdout
+    tags, patch, before = state(), uncommitted(), files(folder)
+    assert project.run("git", "status", "--porcelain").stdout == status
+    restore(tmp_path / "back", tags, PARAMS, patch)
+    del before["dvc.lock"]
+    assert files(tmp_path / "back") == before | {"params.yaml": PARAMS}
+    assert (tmp_path / "back" / "changed.py").stat().st_mode & 0o100
+
+
+def test_where_it_cannot_be_brought_back_it_says_why(project: Project, tmp_path: Path) -> None:
+    tags = state()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(PipelineError, match="not empty: name a new folder"):
+        restore(tmp_path / "full", tags, PARAMS, b"")
+    with pytest.raises(PipelineError, match="`git fetch` the branch"):
+        restore(tmp_path / "a", tags | {"git_sha": "0" * 40}, PARAMS, b"")
+    with pytest.raises(PipelineError, match=f"pins {tags['data_md5']}, and the version was made from abc"):
+        restore(tmp_path / "b", tags | {"data_md5": "abc"}, PARAMS, b"")
+    shutil.rmtree(project.folder / ".dvc" / "cache")
+    with pytest.raises(PipelineError, match=r"complete but for its data.*pipelines\.ingest.*dvc add data"):
+        restore(tmp_path / "c", tags, PARAMS, b"")
+    assert (tmp_path / "c" / "params.yaml").read_bytes() == PARAMS
+
+
+@pytest.mark.parametrize(
+    ("reached", "says"),
+    [
+        (0.8, "reproduced, the same weights, bit for bit"),
+        (0.8 - TOLERANCE, "reproduced, other weights"),
+        (0.8 + TOLERANCE + 0.0001, "not reproduced"),
+        (float("nan"), "not reproduced"),
+    ],
+)
+def test_an_accuracy_is_reproduced_within_the_tolerance(tmp_path: Path, reached: float, says: str) -> None:
+    served = tmp_path / "results/export/serving/model.bin"
+    served.parent.mkdir(parents=True)
+    served.write_bytes(b"weights" if reached == 0.8 else b"others")
+    figures = tmp_path / "results/evaluate/metrics.json"
+    figures.parent.mkdir()
+    figures.write_text(json.dumps({"accuracy": reached}))
+    (tmp_path / "weights").write_bytes(b"weights")
+    tags = {"accuracy": "0.800000", "weights_sha256": sha256(tmp_path / "weights")}
+    if "not" in says:
+        with pytest.raises(PipelineError, match=says):
+            check(tmp_path, tags)
+    else:
+        assert says in check(tmp_path, tags)
+
+
+def test_without_results_it_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="dvc repro"):
+        check(tmp_path, {"accuracy": "0.8"})

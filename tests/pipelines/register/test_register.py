@@ -1,0 +1,231 @@
+"""Which run becomes the challenger, and why; in a real MLflow store, with several at it at once."""
+
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run, RunTag
+from mlflow.entities.model_registry import ModelVersion
+
+from pipelines.core.errors import PipelineError
+from pipelines.register import candidates
+from pipelines.register.description import REPORT
+from pipelines.register.registry import register, version_of
+from tests.bentos.conftest import Registry, copy, serve_registry
+from tests.pipelines.runs import log, racing
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with the registered model and no run."""
+    registry = Registry(tmp_path_factory.mktemp("mlflow"))
+    registry.client.create_registered_model("sentiment")
+    return registry.folder / "mlflow.db"
+
+
+@pytest.fixture
+def client(database: Path, tmp_path: Path) -> Iterator[MlflowClient]:
+    client = copy(database, tmp_path).client
+    mlflow.set_tracking_uri(client.tracking_uri)
+    yield client
+    mlflow.set_tracking_uri("")
+
+
+@pytest.fixture(params=["sqlite", "http"])
+def uri(request: pytest.FixtureRequest, database: Path, tmp_path: Path) -> Iterator[str]:
+    """Of a store that several processes use, directly or through a server."""
+    if request.param == "sqlite":
+        yield copy(database, tmp_path).uri
+    else:
+        with serve_registry(database, tmp_path / "server") as server:
+            yield server.url
+    mlflow.set_tracking_uri("")
+
+
+def words(version: ModelVersion) -> str:
+    return version.description or ""
+
+
+def chosen(client: MlflowClient, like: Run, refuse_dirty: bool = False) -> ModelVersion:
+    """The challenger after a register."""
+    version, _ = register(client, like, refuse_dirty)
+    challenger = client.get_model_version_by_alias("sentiment", "challenger")
+    assert challenger.version == version.version
+    return challenger
+
+
+def all_versions(client: MlflowClient) -> list[ModelVersion]:
+    return list(client.search_model_versions("name = 'sentiment'"))
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "says"),
+    [
+        ({"accuracy": 0.9, "log_loss": 0.9}, {}, "next is NEXT with 0.8000, 0.1000 less"),
+        (
+            {"log_loss": 0.4, "texts_per_second": 1},
+            {},
+            "a tie with NEXT, broken by log_loss: 0.4 against 0.5",
+        ),
+        ({"texts_per_second": 101}, {}, "a tie with NEXT, broken by texts_per_second: 101 against 100"),
+        (
+            {"log_loss": 9.0},
+            {"log_loss": float("nan")},
+            "a tie with NEXT, broken by log_loss: 9 against nan",
+        ),
+        ({}, {}, "a tie with NEXT, broken by age: this one is the older"),
+    ],
+)
+def test_accuracy_decides_then_log_loss_then_speed_then_age(
+    client: MlflowClient, better: dict[str, float], worse: dict[str, float], says: str
+) -> None:
+    """Logged in an order that age alone would get wrong, but for the last."""
+    runs = [log(client, **worse), log(client, **better)]
+    best, other = runs if better == worse else runs[::-1]
+    version = chosen(client, other)
+    assert version.run_id == best.info.run_id
+    assert says.replace("NEXT", candidates.name(other)) in words(version)
+
+
+def test_a_tie_breaker_that_is_missing_loses_the_tie(client: MlflowClient) -> None:
+    old = log(client)
+    client.log_batch(old.info.run_id, tags=[RunTag("mlflow.note", "evaluated before log_loss was a metric")])
+    old.data._metrics = {"accuracy": 0.8}
+    assert candidates.rank(log(client, log_loss=99.0)) < candidates.rank(old)
+
+
+def test_the_best_is_found_on_whatever_page_it_is(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow gives the latest first; the first ever is on the last page."""
+    runs = [log(client, accuracy=0.9 - i / 10) for i in range(5)]
+    monkeypatch.setattr(candidates, "_PAGE", 2)
+    version = chosen(client, runs[-1])
+    assert version.run_id == runs[0].info.run_id
+    assert "the best of 5 runs" in words(version)
+
+
+@pytest.mark.parametrize("tag", ["data_md5", "split_sha256"])
+def test_a_better_run_on_other_data_or_another_split_does_not_count(client: MlflowClient, tag: str) -> None:
+    log(client, {tag: "another"}, accuracy=0.99)
+    run = log(client)
+    version = chosen(client, run)
+    assert version.run_id == run.info.run_id
+    assert "the only run" in words(version)
+
+
+@pytest.mark.parametrize(
+    ("tags", "metrics", "says"),
+    [
+        (
+            {"behaviour": "failed: negation 0.61, at least 0.70"},
+            {},
+            "behaviour failed: negation 0.61, at least 0.70",
+        ),
+        ({"behaviour": ""}, {}, "behaviour"),
+        ({}, {"accuracy": float("nan")}, "it has no accuracy"),
+        ({"git_dirty": "true"}, {}, "register.refuse_dirty"),
+        ({"changed_while_training": "git_sha"}, {}, "register.refuse_dirty"),
+    ],
+)
+def test_who_may_not_become_a_version_is_named_with_the_reason(
+    client: MlflowClient, tags: dict[str, str], metrics: dict[str, float], says: str
+) -> None:
+    refused = log(client, tags, **({"accuracy": 0.9} | metrics))
+    with pytest.raises(PipelineError, match="no run on this data and split") as none_left:
+        register(client, refused, refuse_dirty=True)
+    assert f"{candidates.name(refused)}: " in str(none_left.value)
+    assert says in str(none_left.value)
+    other = log(client)
+    version = chosen(client, refused, refuse_dirty=True)
+    assert version.run_id == other.info.run_id
+    assert f"Not considered: {candidates.name(refused)}: " in words(version)
+    assert says in words(version)
+
+
+def test_a_dirty_tree_is_recorded_and_taken_unless_it_is_refused(client: MlflowClient) -> None:
+    version = chosen(client, log(client, {"git_dirty": "true"}))
+    assert version.tags["git_dirty"] == "true"
+    assert "with uncommitted changes" in words(version)
+
+
+def test_a_run_that_never_had_its_behaviour_tested_or_is_unfinished(client: MlflowClient) -> None:
+    """Evaluated by an earlier release, and one that is training now."""
+    old, running, run = log(client, accuracy=0.99), log(client, accuracy=0.98), log(client)
+    client.delete_tag(old.info.run_id, "behaviour")
+    client.update_run(running.info.run_id, status="RUNNING")
+    version = chosen(client, run)
+    assert version.run_id == run.info.run_id
+    assert f"{candidates.name(old)}: behaviour never tested" in words(version)
+    assert candidates.name(running) not in words(version)
+
+
+def test_the_description_says_what_a_person_asks(client: MlflowClient, tmp_path: Path) -> None:
+    first = chosen(client, log(client))
+    run = log(client, accuracy=0.85, accuracy_low=0.83, accuracy_high=0.87, champion_difference_low=0.0123)
+    (tmp_path / "report.html").write_text("<h1>Report</h1>")
+    client.log_artifact(run.info.run_id, str(tmp_path / "report.html"), "report")
+    text = words(chosen(client, run))
+    page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    for line in (
+        "accuracy 0.8500 (95 %: 0.8300 to 0.8700), the best of 2 runs on this data and split",
+        f"Takes over from version {first.version}, accuracy 0.800000\n",
+        "Against the champion, champion difference low: +0.0123",
+        "DVC experiment: dvc_experiment",
+        f"]({page})",
+        f"[Report]({page}/artifacts/{REPORT})",
+    ):
+        assert line in text
+    elsewhere = chosen(client, log(client, {"data_md5": "another"}))
+    assert "on other data or another split: not to be compared" in words(elsewhere)
+
+
+def test_figures_of_a_version_follow_a_new_evaluation(client: MlflowClient) -> None:
+    run = log(client)
+    before = chosen(client, run)
+    client.log_metric(run.info.run_id, "accuracy", 0.81, step=1)
+    after = chosen(client, run)
+    assert after.version == before.version
+    assert float(after.tags["accuracy"]) == 0.81
+    assert "accuracy 0.8100" in words(after)
+
+
+def test_registering_again_changes_nothing(client: MlflowClient) -> None:
+    run = log(client)
+    before = dict(chosen(client, run))
+    assert dict(chosen(client, run)) == before
+
+
+def race(uri: str, accuracies: list[float | None], run: Run) -> None:
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.pipelines.runs"])  # imports MLflow once for all
+    together = context.Barrier(len(accuracies))
+    racers = [
+        context.Process(target=racing, args=(uri, accuracy, run.info.run_id, together))
+        for accuracy in accuracies
+    ]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(120)
+    assert [racer.exitcode for racer in racers] == [0] * len(racers)
+
+
+def test_registers_at_once_make_one_version_of_a_run_and_the_best_is_challenger(uri: str) -> None:
+    client = MlflowClient(uri)
+    mlflow.set_tracking_uri(uri)
+    run = log(client, accuracy=0.7)
+    race(uri, [None] * 6, run)
+    [version] = all_versions(client)
+    assert version_of(client, run).version == version.version
+    assert client.get_model_version_by_alias("sentiment", "challenger").version == version.version
+
+    race(uri, [0.80, 0.83, 0.81, 0.82, None, None], run)
+    runs = [version.run_id for version in all_versions(client)]
+    assert len(runs) == len(set(runs))
+    challenger = client.get_model_version_by_alias("sentiment", "challenger")
+    assert float(challenger.tags["accuracy"]) == 0.83

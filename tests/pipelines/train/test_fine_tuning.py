@@ -1,0 +1,130 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import pandas as pd
+import pytest
+import torch
+from transformers import DistilBertForSequenceClassification, PreTrainedTokenizerFast, set_seed
+
+from pipelines.core.params import Params, load_params
+from pipelines.modeling.encoders import load_base
+from pipelines.modeling.precision import resolve_precision
+from pipelines.train.fine_tuning.trainer import ReviewTrainer, cut, make_trainer, tokenize
+from tests.project import ROOT
+
+
+@pytest.fixture(scope="module")
+def table(reviews: Path) -> pd.DataFrame:
+    return pd.read_csv(reviews, keep_default_na=False).head(48)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return load_base("minilm", dropout=0.0)[1]
+
+
+def params(**changes: object) -> Params:
+    loaded = load_params(ROOT / "params.yaml")
+    small = {"epochs": 1.0, "dropout": 0.0, "max_tokens": 32, "warmup": 0.0, "precision": "fp32"}
+    return loaded.model_copy(update={"train": loaded.train.model_copy(update={**small, **changes})})
+
+
+def trained(table: pd.DataFrame, folder: Path, **changes: object) -> ReviewTrainer:
+    chosen = params(**changes)
+    set_seed(chosen.seed)
+    model, tokenizer = load_base("minilm", chosen.train.dropout)
+    trainer = make_trainer(chosen, model, tokenizer, (table, table), folder, [])
+    trainer.train()
+    return trainer
+
+
+def weights(trainer: ReviewTrainer) -> torch.Tensor:
+    model = trainer.model
+    assert isinstance(model, DistilBertForSequenceClassification)
+    return torch.cat([weight.detach().flatten() for weight in model.distilbert.transformer.parameters()])
+
+
+def test_a_long_text_keeps_its_head_or_both_ends() -> None:
+    ids = [101, *range(10), 102]
+    assert cut(ids, 12, "head") == cut(ids, 20, "head_tail") == ids
+    assert cut(ids, 6, "head") == [101, 0, 1, 2, 3, 102]
+    assert cut(ids, 6, "head_tail") == [101, 0, 1, 8, 9, 102]
+    assert cut(ids, 7, "head_tail") == [101, 0, 1, 2, 8, 9, 102]
+
+
+def test_texts_begin_and_end_with_the_special_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
+    texts = pd.DataFrame({"text": ["Dull.", "A very long and winding film. " * 40], "label": [0, 1]})
+    for row in tokenize(texts, tokenizer, 16, "head_tail"):
+        assert row["input_ids"][0] == tokenizer.cls_token_id
+        assert row["input_ids"][-1] == tokenizer.sep_token_id
+        assert len(row["input_ids"]) == len(row["attention_mask"]) <= 16
+
+
+def test_small_batches_accumulated_and_recomputed_make_the_same_step(
+    table: pd.DataFrame, tmp_path: Path
+) -> None:
+    """One step on 48 reviews, in one batch and in three, or with activations computed twice."""
+    whole = trained(table, tmp_path, batch_size=48)
+    small = trained(table, tmp_path, batch_size=16, accumulation=3, activation_checkpointing=True)
+    assert whole.state.global_step == small.state.global_step == 1
+    assert whole.state.log_history[-1]["train_loss"] == pytest.approx(
+        small.state.log_history[-1]["train_loss"], rel=1e-3
+    )
+    # Adam's first step has the size of the rate wherever the gradient is not all but nothing.
+    moved = (weights(whole) - weights(small)).abs()
+    assert (moved > 0.2 * params().train.learning_rate).float().mean() < 0.01
+
+
+def test_a_review_counts_the_same_in_a_small_batch(table: pd.DataFrame, tmp_path: Path) -> None:
+    """Without that the few long reviews of a batch cut short by the token budget would weigh more."""
+    trainer = trained(table, tmp_path, batch_size=32)
+    model = trainer.model
+    assert isinstance(model, DistilBertForSequenceClassification)
+    model.train()
+    rows = trainer.train_dataset
+    assert rows is not None
+    losses = []
+    for size in (1, 4):
+        batch = trainer.data_collator([{**rows[0]} for _ in range(size)])
+        loss = trainer.compute_loss(model, dict(batch))
+        assert isinstance(loss, torch.Tensor)
+        losses.append(loss.item())
+    assert losses[1] == pytest.approx(4 * losses[0], rel=1e-4)
+
+
+def test_bf16_learns_what_fp32_does(table: pd.DataFrame, tmp_path: Path) -> None:
+    """The same steps in both: slow where the processor has no bf16, but the same code."""
+    full, half = (trained(table, tmp_path, batch_size=8, precision=name) for name in ("fp32", "bf16"))
+    assert half.args.bf16
+    assert not full.args.bf16
+    assert weights(half).dtype == torch.float32
+    losses = [trainer.state.log_history[-1]["train_loss"] for trainer in (full, half)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+@pytest.mark.parametrize(("capable", "chosen"), [({"avx512_bf16": True}, "bf16"), ({"avx2": True}, "fp32")])
+def test_auto_takes_bf16_where_the_processor_has_it(
+    monkeypatch: pytest.MonkeyPatch, capable: dict[str, bool], chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capable)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_precision("auto") == chosen
+    assert resolve_precision("bf16") == "bf16"
+    assert resolve_precision("fp32") == "fp32"
+
+
+@pytest.mark.parametrize("wanted", ["1", None])
+def test_trainings_that_run_at_once_share_the_cores(wanted: str | None) -> None:
+    """With a thread for every core each, they would wait for one another in loops that take the cores."""
+    use = "from pipelines.modeling.precision import use_all_cores; use_all_cores()"
+    code = f"{use}; import torch; print(torch.get_num_threads())"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment |= {"OMP_NUM_THREADS": wanted} if wanted else {}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == (wanted or str(joblib.cpu_count(only_physical_cores=True)))

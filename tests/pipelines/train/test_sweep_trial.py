@@ -1,0 +1,138 @@
+"""A training as a trial: real Trainer, real study, real MLflow store, and a model of a few weights."""
+
+from pathlib import Path
+
+import mlflow
+import optuna
+import pytest
+import torch
+from optuna.trial import FrozenTrial, TrialState
+from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments
+
+from pipelines.core.errors import PipelineError
+from pipelines.experiments.optuna_storage import open_storage
+from pipelines.train.sweep_trial import Identity, Report, trial_callbacks, trial_tags
+
+
+class Tiny(torch.nn.Module):
+    """Two logits of four numbers, through a dropout that draws random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = torch.nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        logits = self.linear(torch.nn.functional.dropout(x, 0.5, self.training))
+        return {"loss": torch.nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    url = f"sqlite:///{tmp_path_factory.mktemp('trials') / 'mlflow.db'}"
+    mlflow.set_tracking_uri(url)
+    mlflow.create_experiment("sentiment")
+    return url
+
+
+@pytest.fixture(autouse=True)
+def connected(database: str) -> None:
+    mlflow.set_tracking_uri(database)
+    mlflow.set_experiment("sentiment")
+
+
+def study_of(database: str, accuracies: list[float]) -> tuple[optuna.Study, Identity]:
+    """A study with finished trials that had these accuracies after a quarter, and a trial that runs."""
+    study = optuna.create_study(storage=open_storage(database), direction="maximize")
+    for accuracy in accuracies:
+        trial = study.ask()
+        trial.report(accuracy, 25)
+        study.tell(trial, accuracy)
+    number = study.ask().number
+    return study, Identity(database, study.study_name, number, "parent", startup=2)
+
+
+def train(folder: Path, callbacks: list[TrainerCallback], accuracy: float = 0.5) -> Trainer:
+    rows = [{"x": torch.arange(4.0) + i, "labels": i % 2} for i in range(16)]
+
+    def metrics(_: EvalPrediction) -> dict[str, float]:
+        return {"accuracy": accuracy}
+
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=2,
+        num_train_epochs=1,
+        eval_strategy="epoch",
+        save_strategy="no",
+        report_to="none",
+        use_cpu=True,
+        seed=1,
+    )
+    trainer = Trainer(
+        model=Tiny(),
+        args=arguments,
+        train_dataset=rows,
+        eval_dataset=rows,
+        compute_metrics=metrics,
+        callbacks=callbacks,
+    )
+    trainer.train()
+    return trainer
+
+
+def latest(study: optuna.Study) -> FrozenTrial:
+    return study.get_trials()[-1]
+
+
+def test_outside_a_sweep_nothing_is_added() -> None:
+    assert trial_callbacks() == []
+    assert trial_tags() == {}
+
+
+def test_in_a_sweep_the_environment_says_which_trial_this_is(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, here = study_of(database, [])
+    for name, value in here.environment().items():
+        monkeypatch.setenv(name, value)
+    assert trial_tags() == {
+        "mlflow.parentRunId": "parent",
+        "sweep.study": study.study_name,
+        "sweep.trial": "0",
+    }
+    (report,) = trial_callbacks()
+    assert isinstance(report, Report)
+    assert report.here == here
+
+
+def test_a_good_trial_is_told_of_and_trains_as_if_nobody_had_looked(database: str, tmp_path: Path) -> None:
+    study, here = study_of(database, [0.4, 0.5])
+    watched = train(tmp_path, [Report(here)], accuracy=0.9)
+    assert latest(study).intermediate_values == {25: 0.9, 50: 0.9, 75: 0.9}
+    alone = train(tmp_path, [])
+    assert watched.model is not None
+    assert alone.model is not None
+    for ours, theirs in zip(watched.model.parameters(), alone.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_a_poor_trial_ends_with_its_run_killed_and_a_reason(database: str, tmp_path: Path) -> None:
+    study, here = study_of(database, [0.8, 0.9])
+    with (
+        pytest.raises(
+            PipelineError, match=r"accuracy 0\.3000 after 25 % of the training is below the median"
+        ),
+        mlflow.start_run() as run,
+    ):
+        train(tmp_path, [Report(here)], accuracy=0.3)
+    ended = mlflow.get_run(run.info.run_id)
+    assert ended.info.status == "KILLED"
+    assert "below the median" in ended.data.tags["sweep.pruned"]
+    assert "below the median" in latest(study).user_attrs["pruned"]
+
+
+def test_a_trial_that_was_given_up_ends(database: str, tmp_path: Path) -> None:
+    study, here = study_of(database, [])
+    study.tell(here.number, state=TrialState.FAIL)
+    with pytest.raises(PipelineError, match="gave it up"), mlflow.start_run():
+        train(tmp_path, [Report(here)])
