@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from docs.generate.limits import limits
 from docs.generate.markdown import block, code, table
 from docs.generate.markdown import page as markdown_page
-from pipelines.params import Params
+from pipelines.core.params import Params
 
 LINE = re.compile(r"(?P<indent> *)(?P<name>\w+):(?: +(?P<value>[^#\s][^#]*?))?(?: +# *(?P<comment>.*))?")
 
