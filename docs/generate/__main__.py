@@ -1,6 +1,7 @@
-"""Write every generated page into docs/reference/: `python -m docs.generate`."""
+"""Write the generated pages into docs/reference/ or another folder: `python -m docs.generate [FOLDER]`."""
 
 import json
+import sys
 from pathlib import Path
 
 from docs.generate import commands, metrics, openapi, params, settings
@@ -27,5 +28,5 @@ def generate(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    for path in generate(ROOT / "docs" / "reference"):
-        print(path.relative_to(ROOT))
+    for path in generate(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "reference"):
+        print(path)
