@@ -66,7 +66,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         done = subprocess.run([sys.executable, "-m", *command], cwd=where, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert "No issues found" in done.stdout
+    assert "No issues found" in done.stderr
     return folder
 
 
