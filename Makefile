@@ -18,13 +18,13 @@ export BENTOML_DO_NOT_TRACK := true
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-9s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): 2.4 GB, about two minutes the first time"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# Compiling every module of every package takes as long as installing them; Python compiles what it imports.
-	$(BIN)/python -m pip install -qq --no-compile -c constraints.txt -e '.[pipelines,bentos,api,local,dev]'
+	$(BIN)/python -m pip install -qq --no-compile -c constraints.txt -e '.[pipelines,bentos,api,local,dev,docs]'
 	@touch $@
 
 .PHONY: install
@@ -57,6 +57,15 @@ check: install ## Lint, formatting, types, import rules
 fix: install ## Format, and mend what ruff can
 	ruff check --fix .
 	ruff format .
+
+.PHONY: docs
+docs: install ## Build the documentation into site/; any warning is an error
+	python -m docs.generate
+	zensical build --strict
+
+.PHONY: docs-serve
+docs-serve: docs ## Show the documentation at http://127.0.0.1:8001, and rebuild it on changes
+	zensical serve --dev-addr 127.0.0.1:8001
 
 .PHONY: ingest
 ingest: install ## Fetch the reviews into data/
