@@ -1,4 +1,3 @@
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -48,16 +47,16 @@ def bearer(key: str) -> dict[str, str]:
 
 
 class Clock:
-    """The clock of every circuit breaker, which `advance` moves forward."""
+    """The clock of every circuit breaker; it stands still until `advance` is called."""
 
     def __init__(self) -> None:
-        self._offset = 0.0
+        self._now = 0.0
 
     def advance(self, seconds: float) -> None:
-        self._offset += seconds
+        self._now += seconds
 
     def __call__(self) -> float:
-        return time.monotonic() + self._offset
+        return self._now
 
 
 @pytest.fixture

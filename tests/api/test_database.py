@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 
 from tests.api.conftest import Serve
 from tests.api.requests import MOVIE, REVIEW, UPDATE, create, problem
+from tests.api.waiting import until
 from tests.postgres import plain
 
 
@@ -88,7 +89,9 @@ async def test_a_lock_timeout_is_503(serve: Serve, client: httpx.AsyncClient, da
         await other.close()
 
 
-async def test_an_exhausted_pool_is_503(serve: Serve, client: httpx.AsyncClient, database_url: str) -> None:
+async def test_an_exhausted_pool_is_503(
+    serve: Serve, client: httpx.AsyncClient, database_url: str, sql: asyncpg.Connection
+) -> None:
     review = await create(client)
     other = await asyncpg.connect(plain(database_url))
     try:
@@ -96,7 +99,7 @@ async def test_an_exhausted_pool_is_503(serve: Serve, client: httpx.AsyncClient,
             async with other.transaction():
                 await other.execute("SELECT FROM review FOR UPDATE")
                 waiting = asyncio.create_task(small.put(f"/api/reviews/{review['id']}", json=UPDATE))
-                await asyncio.sleep(0.1)
+                await until(lambda: sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
                 problem(await small.get(f"/api/reviews/{MOVIE}"), 503)
             assert (await waiting).status_code == 200
     finally:

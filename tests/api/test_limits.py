@@ -45,7 +45,7 @@ async def test_the_headers_count_down_to_a_429(client: httpx.AsyncClient) -> Non
     assert [remaining(answer) for answer in answers] == [4, 3, 2, 1, 0]
     assert answers[0].headers["RateLimit-Policy"] == '"read";q=5;w=3600'
     refused = await client.get(PATH)
-    assert "5 requests in 3600 seconds" in problem(refused, 429)["detail"]
+    assert "5 requests per 3600 seconds" in problem(refused, 429)["detail"]
     # One request is refilled in a fifth of an hour.
     assert 700 <= int(refused.headers["Retry-After"]) <= 720
     assert remaining(refused) == 0

@@ -1,6 +1,8 @@
 """Coalescing of concurrent calls into few requests."""
 
 import asyncio
+import math
+import time
 from collections.abc import Sequence
 from contextvars import ContextVar
 
@@ -82,7 +84,7 @@ async def test_sequential_calls_are_not_delayed() -> None:
     model = Model()
     model.go.set()
     batcher = batcher_of(model)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         assert [await batcher.submit(["a"]) for _ in range(3)] == [["A"]] * 3
 
 
@@ -137,16 +139,18 @@ async def test_a_cancelled_job_is_not_sent() -> None:
 async def test_a_call_that_would_wait_too_long_is_rejected_with_retry_after() -> None:
     model = Model()
     batcher = batcher_of(model, max_seconds=0.2)
+    began = time.monotonic()
     (slow,) = await submit(batcher, ["a"])
     await asyncio.sleep(0.25)
     model.go.set()
     await slow
+    elapsed = time.monotonic() - began
     model.go.clear()
     tasks = await submit(batcher, *(["b"] for _ in range(8)))
     with pytest.raises(UnavailableError) as raised:
         await batcher.submit(["c"])
     assert raised.value.retry_after is not None
-    assert 2 <= raised.value.retry_after <= 8  # eight texts at a quarter of a second each
+    assert 2 <= raised.value.retry_after <= math.ceil(8 * elapsed)  # eight texts are pending
     model.go.set()
     assert [await task for task in tasks] == [["B"]] * 8
     assert await batcher.submit(["d"]) == ["D"]
@@ -157,7 +161,7 @@ async def test_closing_cancels_all_callers() -> None:
     batcher = batcher_of(model)
     tasks = [*(await submit(batcher, ["a"])), *(await submit(batcher, ["b"]))]
     await batcher.aclose()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result) for result in results] == [asyncio.CancelledError] * 2
 

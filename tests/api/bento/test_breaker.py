@@ -63,7 +63,7 @@ async def opened(client: BentoClient, bento: Bento) -> None:
 
 @pytest.mark.parametrize("failing", [httpx.ConnectError, httpx.ReadError, httpx.ReadTimeout, 504])
 async def test_after_consecutive_failures_calls_are_rejected_at_once(
-    bento: Bento, failing: int | type[httpx.TransportError], caplog: pytest.LogCaptureFixture
+    bento: Bento, failing: int | type[httpx.TransportError], caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:
     bento.failing = failing
     async with connected(bento, api_bento_breaker_failures=3, api_bento_breaker_seconds=20) as client:
@@ -74,8 +74,8 @@ async def test_after_consecutive_failures_calls_are_rejected_at_once(
             with pytest.raises(UnavailableError) as raised:
                 await client.classify(["x"])
     assert bento.asked == asked
-    assert time.monotonic() - began < 1
-    assert raised.value.retry_after in {19, 20}
+    assert time.monotonic() - began < 5, "without waiting for a timeout of 10 seconds"
+    assert raised.value.retry_after == 20
     assert caplog.text.count("circuit opened") == 1
 
 
