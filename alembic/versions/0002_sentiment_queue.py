@@ -19,9 +19,9 @@ QUEUED = sa.text("analyze_after IS NOT NULL")
 def upgrade() -> None:
     # The steps before the index are committed separately, so each must be repeatable in case the index fails.
     # The default makes all existing reviews pending, without rewriting the table.
-    due = sa.Column("analyze_after", sa.DateTime(timezone=True), server_default=sa.func.now())
+    queued_at = sa.Column("analyze_after", sa.DateTime(timezone=True), server_default=sa.func.now())
     attempts = sa.Column("analyze_attempts", sa.Integer(), nullable=False, server_default="0")
-    for column in (due, attempts):
+    for column in (queued_at, attempts):
         op.add_column("review", column, if_not_exists=True)
     op.execute("""
         CREATE OR REPLACE FUNCTION review_is_due() RETURNS trigger LANGUAGE plpgsql AS

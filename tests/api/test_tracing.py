@@ -19,8 +19,8 @@ NOWHERE = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
 
 
 async def test_a_batch_is_linked_to_the_traces_of_all_its_callers() -> None:
-    kept, provider, gate = InMemorySpanExporter(), TracerProvider(), asyncio.Event()
-    provider.add_span_processor(SimpleSpanProcessor(kept))
+    exporter, provider, gate = InMemorySpanExporter(), TracerProvider(), asyncio.Event()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
     asked: list[httpx.Request] = []
 
     async def bento(request: httpx.Request) -> httpx.Response:
@@ -46,8 +46,8 @@ async def test_a_batch_is_linked_to_the_traces_of_all_its_callers() -> None:
     gate.set()
     await asyncio.gather(*calls)
     await client.aclose()
-    spans = {span.name: span for span in kept.get_finished_spans() if span.name != "POST"}
-    alone, shared = [span for span in kept.get_finished_spans() if span.name == "POST"]
+    spans = {span.name: span for span in exporter.get_finished_spans() if span.name != "POST"}
+    alone, shared = [span for span in exporter.get_finished_spans() if span.name == "POST"]
     assert alone.parent == spans["first"].context
     assert not alone.links
     assert shared.parent == spans["second"].context

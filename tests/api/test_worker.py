@@ -28,7 +28,7 @@ from tests.postgres import ROOT, database_urls
 
 
 class Bento:
-    """Classifies a text with \"good\" as positive; its attributes can be changed while the worker runs."""
+    """Classifies a text that contains 'good' as positive; attributes can be changed during a test."""
 
     def __init__(self) -> None:
         self.version, self.down, self.gone = "1", False, False
@@ -42,7 +42,7 @@ class Bento:
         await self.gate.wait()
         self.asked += 1
         if self.gone:
-            raise httpx.ConnectError("nobody here", request=request)
+            raise httpx.ConnectError("no Bento", request=request)
         if self.down:
             return httpx.Response(503)
         self.read += texts
@@ -312,7 +312,7 @@ def test_retry_delays_grow_up_to_a_limit() -> None:
 
 
 async def test_connect_bypasses_pgbouncer(database_url: str) -> None:
-    pgbouncer = "postgresql+asyncpg://u@127.0.0.1:1/d"  # nobody listens there
+    pgbouncer = "postgresql+asyncpg://u@127.0.0.1:1/d"  # nothing listens there
     config = Settings(
         _env_file=None,
         database_url=pgbouncer,

@@ -46,7 +46,7 @@ def bento() -> Bento:
 
 
 async def outcome(client: BentoClient) -> str:
-    """Classify one text; return \"answer\" or the name of the error."""
+    """Classify one text; return `answer` or the name of the error."""
     try:
         await client.classify(["x"])
     except ApiError as error:
