@@ -110,9 +110,9 @@ async def use_reviews(api: httpx.AsyncClient, number: int) -> None:
 
 
 async def test_many_clients_share_few_connections(api: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
-    await asyncio.gather(*(use_reviews(api, number) for number in range(60)))
-    assert await sql.fetchval("SELECT count(*) FROM review") == 40
-    assert await sql.fetchval("SELECT sum(reviews)::int FROM movie") == 40
+    await asyncio.gather(*(use_reviews(api, number) for number in range(30)))
+    assert await sql.fetchval("SELECT count(*) FROM review") == 20
+    assert await sql.fetchval("SELECT sum(reviews)::int FROM movie") == 20
 
 
 async def test_no_prepared_statement_remains(api: httpx.AsyncClient, through: str) -> None:
