@@ -1,7 +1,7 @@
-"""Runs the migrations against the database, or prints their SQL with `--sql`.
+"""Runs the migrations, or prints their SQL with `--sql`.
 
-Whoever wants a table after a statement that waits for its lock, waits too. So no statement waits for long: it
-gives up, and the migration is tried again later. Of two upgrades at a time the second waits for the first.
+A statement that waits for a table lock blocks all later statements on that table. So migrations use a short
+lock timeout and are retried. Concurrent upgrades run one after the other.
 """
 
 import asyncio
@@ -20,16 +20,16 @@ from sqlmodel import SQLModel
 from api import settings
 
 LOCK_TIMEOUT = "1s"
-"""Less than API_DATABASE_LOCK_TIMEOUT_SECONDS: a request that waits behind us is late, not refused."""
+"""Less than API_DATABASE_LOCK_TIMEOUT_SECONDS: a request blocked by a migration is delayed, not rejected."""
 
 TRIES = "15"
-"""While a table is busy, in a bit more than a minute. `alembic -x tries=NUMBER upgrade head` sets others."""
+"""Attempts while a table is locked, within a bit more than a minute. Set with `alembic -x tries=NUMBER`."""
 
-BUSY = ("55P03", "40P01")
-"""SQLSTATEs: a lock is not to be had, or only in a circle."""
+LOCKED_SQLSTATES = ("55P03", "40P01")
+"""lock_not_available and deadlock_detected."""
 
-TURN = 5_318_008_471
-"""The advisory lock of whoever migrates: any number that nobody else takes."""
+ADVISORY_LOCK = 5_318_008_471
+"""The key of the advisory lock that serializes upgrades: an arbitrary number."""
 
 HOLDER = """
 SELECT relname, pid, coalesce(nullif(application_name, ''), backend_type) AS name,
@@ -46,7 +46,7 @@ log = logging.getLogger("alembic.env")
 
 
 class BusyError(Exception):
-    """Somebody else holds a lock; the message says who, and on what."""
+    """A table is locked; the message names the table and the holder of the lock."""
 
 
 def migrate(connection: Connection) -> None:
@@ -58,7 +58,7 @@ def migrate(connection: Connection) -> None:
 
 
 async def migrate_online() -> None:
-    # Not the engine of the API: a migration may take longer than a request's statement.
+    # Not the engine of the API, whose statement timeout is too short for a migration.
     engine = create_async_engine(
         settings.load().session_url,
         poolclass=NullPool,
@@ -67,15 +67,15 @@ async def migrate_online() -> None:
         },
     )
     try:
-        await patiently(engine)
+        await migrate_with_retries(engine)
     finally:
         await engine.dispose()
 
 
-async def patiently(engine: AsyncEngine) -> None:
-    """Migrate, again and again while a table is busy; each time from where the last one got to."""
-    tries = number(context.get_x_argument(as_dictionary=True).get("tries", TRIES))
-    stamina.instrumentation.set_on_retry_hooks([])  # we say it ourselves
+async def migrate_with_retries(engine: AsyncEngine) -> None:
+    """Migrate; while a table is locked, try again from the revision that failed."""
+    tries = parse_tries(context.get_x_argument(as_dictionary=True).get("tries", TRIES))
+    stamina.instrumentation.set_on_retry_hooks([])  # migrate_once logs the reason
     try:
         async for attempt in stamina.retry_context(
             on=BusyError, attempts=tries, timeout=None, wait_initial=0.5
@@ -84,60 +84,60 @@ async def patiently(engine: AsyncEngine) -> None:
                 await migrate_once(engine)
     except BusyError as error:
         raise SystemExit(
-            f"alembic: {error}; tried {tries} times. Let that end, or end it with "
-            "pg_terminate_backend(pid); then run this again: it goes on from where it got to."
+            f"alembic: {error}; gave up after {tries} tries. Wait for it to end or call "
+            "pg_terminate_backend(pid), then run this command again: it resumes at the revision that failed."
         ) from None
 
 
-def number(value: object) -> int:
+def parse_tries(value: object) -> int:
     if isinstance(value, str) and value.isdecimal() and int(value):
         return int(value)
     raise SystemExit(f"alembic: -x tries={value} is not a number of at least 1")
 
 
 async def migrate_once(engine: AsyncEngine) -> None:
-    """Raises BusyError when a lock is not to be had."""
+    """Raises BusyError if a table is locked."""
     try:
         async with engine.connect() as connection:
-            await take_turn(connection)
+            await acquire_advisory_lock(connection)
             await connection.run_sync(migrate)
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) not in BUSY:
+        if getattr(error.orig, "sqlstate", None) not in LOCKED_SQLSTATES:
             raise
-        busy = BusyError(await who_is_busy(engine))
+        busy = BusyError(await describe_lock_holder(engine))
         log.warning("%s", busy)
         raise busy from error
 
 
-async def take_turn(connection: AsyncConnection) -> None:
-    """Wait for the upgrade that is running, if there is one; the turn ends with the connection.
+async def acquire_advisory_lock(connection: AsyncConnection) -> None:
+    """Wait for a running upgrade, if any; the lock is released when the connection closes.
 
-    By asking again and again: a statement that waits holds a snapshot, and CREATE INDEX CONCURRENTLY waits
-    for all of those, so that each would wait for the other.
+    Polls, because a blocking statement holds a snapshot, and CREATE INDEX CONCURRENTLY waits for every older
+    snapshot: the two upgrades would deadlock.
     """
     session: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
-    waits = False
-    while not await session.fetchval("SELECT pg_try_advisory_lock($1)", TURN):
-        if not waits:
+    is_waiting = False
+    while not await session.fetchval("SELECT pg_try_advisory_lock($1)", ADVISORY_LOCK):
+        if not is_waiting:
             log.info("Waiting for another upgrade to end")
-        waits = True
+        is_waiting = True
         await asyncio.sleep(0.2)
 
 
-async def who_is_busy(engine: AsyncEngine) -> str:
-    """The transaction that has held a lock on one of our tables for longest."""
+async def describe_lock_holder(engine: AsyncEngine) -> str:
+    """Describe the oldest transaction that holds a lock on one of the service's tables."""
     async with engine.connect() as connection:
         holder = (await connection.execute(text(HOLDER))).one_or_none()
     if holder is None:
         return "a table is busy"
     return (
         f"table {holder.relname} is busy: pid {holder.pid} ({holder.name}, {holder.state}) "
-        f"is in a transaction of {holder.seconds} seconds"
+        f"has been in a transaction for {holder.seconds} seconds"
     )
 
 
 def migrate_offline() -> None:
-    """Run the script with PGOPTIONS='-c lock_timeout=1s': it does not try again by itself."""
+    """Print the SQL. Run it with PGOPTIONS='-c lock_timeout=1s'; it has no retries."""
     context.configure(url=settings.load().session_url, target_metadata=SQLModel.metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()

@@ -1,4 +1,4 @@
-"""`python -m api.keys`: create, list and revoke API keys in the database at DATABASE_URL."""
+"""`python -m api.keys`: manage the API keys in the database."""
 
 import argparse
 import asyncio
@@ -11,6 +11,8 @@ import asyncpg
 from api import settings
 from api.credentials import SCOPES, ApiKey, Scope, id_of, new_key
 from api.database import DATABASE_ERRORS, connect
+
+DESCRIPTION = "Create, list and revoke API keys in the database at DATABASE_URL."
 
 CREATE = """
 INSERT INTO api_key (id, name, sha256, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
@@ -45,7 +47,7 @@ def name(words: str) -> str:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m api.keys", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python -m api.keys", description=DESCRIPTION, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     create = commands.add_parser("create", help="create a key and print it, once", allow_abbrev=False)
     create.add_argument("name", type=name, help="the owner or the purpose of the key")
@@ -53,11 +55,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--scopes",
         type=scopes,
         default=["write"],
-        help="comma-separated list of read, write and admin (default: write). write: create reviews and"
-        " change those of the same key; admin: change any review; read: reading needs no key, but a key has"
-        " its own rate limits",
+        help="comma-separated list (default: write). `read` reads under the key's own rate limits, although"
+        " reading needs no key; `write` creates reviews and changes those of the same key; `admin` changes"
+        " any review",
     )
-    create.add_argument("--expires-days", type=days, help="days until the key expires (default: never)")
+    create.add_argument(
+        "--expires-days", type=days, metavar="DAYS", help="days until the key expires (default: never)"
+    )
     create.add_argument(
         "--stdin",
         action="store_true",

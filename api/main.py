@@ -93,7 +93,7 @@ def create_app(
 
 
 def _create_process_app(config: settings.Settings) -> FastAPI:
-    """Build the application of a process that it has to itself: configure logging and tracing first."""
+    """Configure logging and tracing of this process, then build the application."""
     if config.log_format == "json":
         logs.write_json("api")
     if not config.otel_exporter_otlp_endpoint:

@@ -1,8 +1,4 @@
-"""`python -m api.worker`: analyse new and edited reviews. Any number of workers may run.
-
-With `--rescore`, queue every review whose sentiment is from another model version than the one served now,
-and exit.
-"""
+"""`python -m api.worker`: analyse new and edited reviews."""
 
 import argparse
 import asyncio
@@ -29,6 +25,8 @@ from api.sentiments import Analysis, SentimentError
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
+
+DESCRIPTION = "Analyse new and edited reviews. Any number of workers may run at the same time."
 
 CLEANUP = (
     "DELETE FROM first_answer WHERE created_at < now() - interval '1 day'",
@@ -204,9 +202,11 @@ async def rescore(config: settings.Settings) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m api.worker", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m api.worker", description=DESCRIPTION)
     parser.add_argument(
-        "--rescore", action="store_true", help="queue the reviews of other model versions and exit"
+        "--rescore",
+        action="store_true",
+        help="queue all reviews whose sentiment is not from the model version served now, and exit",
     )
     options = parser.parse_args()
     config = settings.load()

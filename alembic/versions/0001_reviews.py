@@ -1,4 +1,4 @@
-"""Reviews, and the two indexes that list them.
+"""Reviews, with an index for each of the two listings.
 
 Revision ID: 0001
 Revises:
@@ -34,7 +34,7 @@ def upgrade() -> None:
         sa.CheckConstraint("char_length(author) BETWEEN 1 AND 100", name="review_author_length"),
         sa.CheckConstraint("char_length(text) BETWEEN 1 AND 20000", name="review_text_length"),
         sa.CheckConstraint("rating BETWEEN 1 AND 10", name="review_rating_range"),
-        # VARCHAR + CHECK instead of an enum, which would survive the downgrade and break the next upgrade.
+        # VARCHAR and CHECK, because an enum type would survive the downgrade and break the next upgrade.
         sa.CheckConstraint("sentiment_label IN ('positive', 'negative')", name="review_sentiment_label"),
         sa.CheckConstraint("sentiment_score BETWEEN 0 AND 1", name="review_sentiment_score"),
         sa.CheckConstraint(

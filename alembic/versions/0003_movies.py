@@ -1,4 +1,4 @@
-"""What the reviews of a movie come to, kept up by the database with every write.
+"""Statistics per movie and month, which triggers update with every write.
 
 Revision ID: 0003
 Revises: 0002
@@ -18,7 +18,7 @@ SHARE_POSITIVE = "positive::float8 / nullif(positive + negative, 0)"
 MEAN_RATING = "rating_sum::float8 / nullif(ratings, 0)"
 MONTH = "date_trunc('month', created_at AT TIME ZONE 'UTC')::date"
 
-# `sign` is 1 for a row that came and -1 for one that went; an edit is both.
+# `sign` is 1 for an inserted row and -1 for a deleted one; an update has both.
 EVENTS = {
     "insert": ("REFERENCING NEW TABLE AS came", "SELECT 1 AS sign, * FROM came"),
     "delete": ("REFERENCING OLD TABLE AS went", "SELECT -1 AS sign, * FROM went"),
@@ -37,7 +37,7 @@ SUMS = """
 
 
 def count_into(table: str, keys: dict[str, str], rows: str) -> str:
-    """Add what `rows` come to, in the order of the keys: so two writers never wait for each other."""
+    """Return SQL that adds the counts of `rows` in the order of the keys, which prevents deadlocks."""
     names, grouped = ", ".join(keys), ", ".join(keys.values())
     named = ", ".join(f"{of} AS {key}" for key, of in keys.items())
     added = ", ".join(f"{count} = kept.{count} + EXCLUDED.{count}" for count in COUNTS)
@@ -47,7 +47,7 @@ def count_into(table: str, keys: dict[str, str], rows: str) -> str:
         WHERE ({", ".join(COUNTS)}) <> (0, 0, 0, 0, 0)
         ORDER BY {names}
         ON CONFLICT ({names}) DO UPDATE SET {added}
-    """  # noqa: S608 - our own words
+    """  # noqa: S608 - constants only
 
 
 def counts(rows: str) -> list[str]:
@@ -82,7 +82,7 @@ def upgrade() -> None:
         order = [sa.literal_column(f"{key} DESC"), sa.literal_column("movie_id DESC")]
         op.create_index(f"movie_by_{key}", "movie", order)
     op.create_index("movie_prefix", "movie", ["movie_id"], postgresql_ops={"movie_id": "text_pattern_ops"})
-    # What was there before the triggers is counted by 0005, while others write.
+    # Revision 0005 counts the existing reviews, concurrently with writes.
     for event, (references, rows) in EVENTS.items():
         op.execute(f"""
             CREATE FUNCTION movie_count_{event}() RETURNS trigger LANGUAGE plpgsql AS

@@ -1,4 +1,4 @@
-"""What a POST with an Idempotency-Key was answered first.
+"""The first answers to POSTs with an Idempotency-Key.
 
 Revision ID: 0004
 Revises: 0003

@@ -1,4 +1,4 @@
-"""Counts into `movie` and `movie_month` the reviews that were there before the triggers of 0003.
+"""Adds the reviews written before the triggers of 0003 to `movie` and `movie_month`.
 
 Revision ID: 0005
 Revises: 0004
@@ -20,17 +20,17 @@ COUNTS = {
     "rating_sum": "coalesce(sum(rating), 0)",
 }
 MONTH = "date_trunc('month', created_at AT TIME ZONE 'UTC')::date"
-AT_A_TIME = 10_000
-"""Reviews: for so many the rows of their movies are locked until all are added."""
+BATCH_SIZE = 10_000
+"""Reviews per transaction, which locks the rows of their movies."""
 
 
-def add_what_is_missing(table: str, keys: dict[str, str]) -> str:
-    """To the movies after `done` and up to `upto`, what their reviews come to less what is kept.
+def add_missing_counts(table: str, keys: dict[str, str]) -> str:
+    """Return SQL that adds the difference between reviews and counts, for movies in (`done`, `upto`].
 
-    One statement sees reviews and figures of one moment. Since the triggers, a transaction changes both or
-    neither; so the difference is what came before them, at any moment, and can be added to whatever the
-    figures are by then. Where nothing is missing nothing is written: it can be done again. The order is that
-    of the triggers, so that none waits for another in a circle.
+    A statement sees reviews and counts in one snapshot. The triggers change both in one transaction, so their
+    difference is always the contribution of the reviews older than the triggers, and can be added to the
+    current counts whatever they are. Rows without a difference are not written, so the statement can be
+    repeated. It locks rows in the same order as the triggers, which prevents deadlocks.
     """
     names, sums = ", ".join(keys), ", ".join(f"sum({count}) AS {count}" for count in COUNTS)
     named = ", ".join(f"{of} AS {key}" for key, of in keys.items())
@@ -51,11 +51,11 @@ def add_what_is_missing(table: str, keys: dict[str, str]) -> str:
         ORDER BY {names}
         ON CONFLICT ({names}) DO UPDATE SET {added};
         COMMIT;
-    """  # noqa: S608 - our own words
+    """  # noqa: S608 - constants only
 
 
 def upgrade() -> None:
-    """In parts, each its own transaction. What comes above `last` meanwhile is counted by the triggers."""
+    """Count in batches, each a transaction. The triggers count movies above `last` written meanwhile."""
     with op.get_context().autocommit_block():
         op.execute(f"""
             DO $$
@@ -67,15 +67,15 @@ def upgrade() -> None:
                 WHILE done < last LOOP
                     upto := coalesce((
                         SELECT movie_id FROM review WHERE movie_id > done
-                        ORDER BY movie_id OFFSET {AT_A_TIME - 1} LIMIT 1
+                        ORDER BY movie_id OFFSET {BATCH_SIZE - 1} LIMIT 1
                     ), last);
-                    {add_what_is_missing("movie", {"movie_id": "movie_id"})}
-                    {add_what_is_missing("movie_month", {"movie_id": "movie_id", "month": MONTH})}
+                    {add_missing_counts("movie", {"movie_id": "movie_id"})}
+                    {add_missing_counts("movie_month", {"movie_id": "movie_id", "month": MONTH})}
                     done := upto;
                 END LOOP;
             END $$
-        """)  # noqa: S608 - our own words
+        """)  # noqa: S608 - constants only
 
 
 def downgrade() -> None:
-    """Nothing: the figures belong to 0003, and are right."""
+    """Nothing to do: the counts are correct for 0003 too."""

@@ -1,4 +1,4 @@
-"""API keys, who wrote which review with one, and how much of their limits callers have spent.
+"""API keys, the key that wrote a review, and the rate limits of callers.
 
 Revision ID: 0006
 Revises: 0005
@@ -35,16 +35,16 @@ def upgrade() -> None:
         "rate_limit",
         sa.Column("name", sa.String(64), primary_key=True),
         sa.Column("spent_until", sa.DateTime(timezone=True), nullable=False),
-        prefixes=["UNLOGGED"],  # of no worth after a crash, and not worth waiting for a disk
+        prefixes=["UNLOGGED"],  # may be lost in a crash; saves WAL writes
     )
-    # Reviews from before belong to no key: an admin's may change them.
+    # Existing reviews have no key: only an admin key may change them.
     op.add_column("review", sa.Column("key_id", sa.String(16)))
-    # NOT VALID: every row there is has none, and to look at them all would hold up who writes.
+    # NOT VALID: existing rows have no key, and checking them all would block writes.
     op.execute(
         "ALTER TABLE review ADD CONSTRAINT review_key_id_fkey"
         " FOREIGN KEY (key_id) REFERENCES api_key (id) NOT VALID"
     )
-    # An answer is for whoever asked; the keys of before belong to nobody who can ask again.
+    # Answers now belong to a caller; the existing ones have none, so they are dropped.
     op.drop_table("first_answer")
     op.create_table(
         "first_answer",

@@ -1,4 +1,3 @@
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -17,21 +16,21 @@ Bento = Callable[[httpx.Request], httpx.Response]
 Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 NewKey = Callable[..., Awaitable[str]]
 UNLIMITED: dict[str, Any] = {"api_limit_read": "off", "api_limit_analyze": "off", "api_limit_write": "off"}
-# What waits for nothing but a busy machine shall not fail.
+# Timeouts that a busy machine does not exceed.
 PATIENT: dict[str, Any] = {
     f"api_database_{what}_timeout_seconds": 60 for what in ("pool", "connect", "statement", "lock")
 }
 
 
 def no_bento(request: httpx.Request) -> httpx.Response:
-    raise httpx.ConnectError("no Bento here", request=request)
+    raise httpx.ConnectError("no Bento", request=request)
 
 
 @asynccontextmanager
 async def running(app: FastAPI, key: str = "") -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the app with an API key; the app is started and stopped as by a server.
+    """Run the app with its lifespan and yield a client that uses the API key.
 
-    An unhandled error is an answer too.
+    An unhandled exception becomes a response, as under a real server.
     """
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
@@ -48,16 +47,16 @@ def bearer(key: str) -> dict[str, str]:
 
 
 class Clock:
-    """The clock of every circuit breaker, which `advance` moves forward."""
+    """The clock of every circuit breaker; it stands still until `advance` is called."""
 
     def __init__(self) -> None:
-        self._offset = 0.0
+        self._now = 0.0
 
     def advance(self, seconds: float) -> None:
-        self._offset += seconds
+        self._now += seconds
 
     def __call__(self) -> float:
-        return time.monotonic() + self._offset
+        return self._now
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture(scope="session")
 def new_api_key(sql: asyncpg.Connection) -> NewKey:
-    """`await new_api_key("write")`: a key that the database knows."""
+    """`await new_api_key("write")` creates a key in the database."""
 
     async def new(*scopes: Scope) -> str:
         row = ApiKey.from_key(key := new_key(), "test", list(scopes))
@@ -92,7 +91,7 @@ async def api_key(new_api_key: NewKey) -> str:
 
 @pytest.fixture
 def serve(database_url: str, api_key: str) -> Serve:
-    """`async with serve(bento, setting=value) as client`: an app of its own."""
+    """`async with serve(bento, setting=value) as client` runs a separate app."""
 
     def serve(bento: Bento = no_bento, **changed: Any) -> AbstractAsyncContextManager[httpx.AsyncClient]:
         settings = Settings(
@@ -117,7 +116,7 @@ async def shared_client(app: FastAPI, api_key: str) -> AsyncIterator[httpx.Async
 
 @pytest.fixture(scope="session")
 async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection past the API, to see what was kept and to put in what the API cannot."""
+    """A direct database connection, to check what is stored and to store what the API does not accept."""
     connection = await asyncpg.connect(plain(database_url))
     yield connection
     await connection.close()
@@ -125,7 +124,7 @@ async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def nothing_spent(sql: asyncpg.Connection) -> AsyncIterator[None]:
-    """No caller has used up any of its limits, before the test and after it."""
+    """Reset all rate limits before and after the test."""
     await sql.execute("TRUNCATE rate_limit")
     yield
     await sql.execute("TRUNCATE rate_limit")
@@ -133,6 +132,6 @@ async def nothing_spent(sql: asyncpg.Connection) -> AsyncIterator[None]:
 
 @pytest.fixture
 async def client(shared_client: httpx.AsyncClient, sql: asyncpg.Connection) -> httpx.AsyncClient:
-    """The API over an empty table."""
+    """A client of the shared app, with an empty review table."""
     await sql.execute("TRUNCATE review")
     return shared_client

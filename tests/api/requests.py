@@ -1,4 +1,4 @@
-"""What the tests send and expect, in one place."""
+"""Requests that many tests send, and checks of their answers."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ async def create(client: httpx.AsyncClient, **changed: Any) -> dict[str, Any]:
 
 
 def problem(response: httpx.Response, status: int) -> dict[str, Any]:
-    """The body of an answer that must be a whole RFC 9457 problem of this status."""
+    """Check that the response is an RFC 9457 problem with this status; return its body."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = response.json()
@@ -29,5 +29,5 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
 
 
 def faults(response: httpx.Response, status: int = 422) -> dict[str, str]:
-    """The refused fields: {"body.rating": why}."""
+    """Return the invalid fields: {"body.rating": reason}."""
     return {f"{one['in']}.{one['field']}": one["detail"] for one in problem(response, status)["errors"]}

@@ -1,3 +1,5 @@
+"""/api/analyze and /api/analyze/batch."""
+
 import asyncio
 import json
 from typing import Any
@@ -15,7 +17,7 @@ SENTIMENT = {"label": "negative", "score": 0.75, "model_version": "3", "truncate
 
 
 def bento(request: httpx.Request) -> httpx.Response:
-    """Negative, but it knows no Latin; the version tells what it was asked."""
+    """Classify every text as negative, except Latin ones; the version echoes the text."""
     texts = json.loads(request.content)["texts"]
     answers = [
         {"error": "unknown language"} if "lorem" in text else {**SENTIMENT, "model_version": text}
@@ -24,7 +26,7 @@ def bento(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json=answers)
 
 
-async def test_analyze_answers_what_the_model_says_of_the_trimmed_text(serve: Serve) -> None:
+async def test_analyze_classifies_the_trimmed_text(serve: Serve) -> None:
     async with serve(bento) as client:
         response = await client.post("/api/analyze", json={"text": "  Dull. 🎬\n"})
     assert response.status_code == 200
@@ -42,19 +44,19 @@ async def test_analyze_answers_what_the_model_says_of_the_trimmed_text(serve: Se
         ([], "body."),
     ],
 )
-async def test_analyze_refuses_what_is_no_text(serve: Serve, body: Any, field: str) -> None:
+async def test_analyze_rejects_an_invalid_body(serve: Serve, body: Any, field: str) -> None:
     async with serve(bento) as client:
         response = await client.post("/api/analyze", json=body)
     assert list(faults(response)) == [field]
 
 
-async def test_a_text_that_the_model_cannot_read_is_unprocessable(serve: Serve) -> None:
+async def test_a_text_that_the_model_cannot_analyse_is_422(serve: Serve) -> None:
     async with serve(bento) as client:
         response = await client.post("/api/analyze", json={"text": "lorem"})
     assert "unknown language" in problem(response, 422)["detail"]
 
 
-async def test_batch_answers_each_text_in_order(serve: Serve) -> None:
+async def test_batch_returns_one_result_per_text_in_order(serve: Serve) -> None:
     texts = ["one", " ", "lorem", "x" * 20_001, " two ", "a\0b", "one"]
     async with serve(bento) as client:
         response = await client.post("/api/analyze/batch", json={"texts": texts})
@@ -75,13 +77,13 @@ async def test_batch_answers_each_text_in_order(serve: Serve) -> None:
     assert "NUL" in results[5]["error"]
 
 
-async def test_a_batch_of_bad_texts_needs_no_model(serve: Serve) -> None:
+async def test_a_batch_of_invalid_texts_needs_no_model(serve: Serve) -> None:
     async with serve() as client:
         response = await client.post("/api/analyze/batch", json={"texts": ["", " "]})
     assert [list(result) for result in response.json()["results"]] == [["error"], ["error"]]
 
 
-async def test_a_batch_holds_64_texts(serve: Serve) -> None:
+async def test_a_batch_has_1_to_64_texts(serve: Serve) -> None:
     async with serve(bento) as client:
         response = await client.post("/api/analyze/batch", json={"texts": ["x"] * 64})
         assert len(response.json()["results"]) == 64
@@ -94,10 +96,10 @@ async def test_a_batch_holds_64_texts(serve: Serve) -> None:
 
 @pytest.mark.parametrize("path", ["/api/analyze", "/api/analyze/batch"])
 @pytest.mark.parametrize(
-    ("status", "content", "ours"), [(200, b"[]", 502), (503, b"", 503), (429, b"", 503), (504, b"", 504)]
+    ("status", "content", "expected"), [(200, b"[]", 502), (503, b"", 503), (429, b"", 503), (504, b"", 504)]
 )
-async def test_the_models_failure_is_a_problem(
-    serve: Serve, path: str, status: int, content: bytes, ours: int
+async def test_a_failure_of_the_model_is_a_problem(
+    serve: Serve, path: str, status: int, content: bytes, expected: int
 ) -> None:
     def failing(_: httpx.Request) -> httpx.Response:
         return httpx.Response(status, content=content, headers={"Retry-After": "7"})
@@ -105,20 +107,20 @@ async def test_the_models_failure_is_a_problem(
     async with serve(failing) as client:
         body = {"text": "x"} if path == "/api/analyze" else {"texts": ["x"]}
         response = await client.post(path, json=body)
-    problem(response, ours)
-    assert response.headers.get("Retry-After") == ("7" if ours == 503 else None)
+    problem(response, expected)
+    assert response.headers.get("Retry-After") == ("7" if expected == 503 else None)
 
 
-async def test_without_the_bento_reviews_go_on(serve: Serve, client: httpx.AsyncClient) -> None:
-    async with serve() as bereft:
-        response = await bereft.post("/api/analyze", json={"text": "x"})
+async def test_reviews_work_without_the_bento(serve: Serve, client: httpx.AsyncClient) -> None:
+    async with serve() as without_bento:
+        response = await without_bento.post("/api/analyze", json={"text": "x"})
         problem(response, 503)
         assert int(response.headers["Retry-After"]) > 0
-        review = await create(bereft)
-        assert (await bereft.delete(f"/api/reviews/{review['id']}")).status_code == 204
+        review = await create(without_bento)
+        assert (await without_bento.delete(f"/api/reviews/{review['id']}")).status_code == 204
 
 
-async def test_what_a_client_asked_that_hung_up_is_not_sent(database_url: str) -> None:
+async def test_a_queued_text_is_dropped_when_its_client_disconnects(database_url: str) -> None:
     sent: list[str] = []
     asked, go = asyncio.Event(), asyncio.Event()
 
@@ -130,32 +132,32 @@ async def test_what_a_client_asked_that_hung_up_is_not_sent(database_url: str) -
 
     settings = Settings(_env_file=None, database_url=database_url, api_bento_max_requests=1)
     app = create_app(settings, httpx.MockTransport(slow))
-    hung_up = asyncio.Event()
+    disconnected = asyncio.Event()
     async with running(app) as client:
         first = asyncio.create_task(client.post("/api/analyze", json={"text": "first"}))
-        await asyncio.wait_for(asked.wait(), 5)
-        gone = asyncio.create_task(post_and_hang_up(app, {"text": "gone"}, hung_up))
+        await asyncio.wait_for(asked.wait(), 60)
+        gone = asyncio.create_task(post_and_disconnect(app, {"text": "gone"}, disconnected))
         last = asyncio.create_task(client.post("/api/analyze", json={"text": "last"}))
         await asyncio.sleep(0.05)
-        hung_up.set()
-        await asyncio.wait_for(gone, 5)
+        disconnected.set()
+        await asyncio.wait_for(gone, 60)
         go.set()
         assert [(await first).status_code, (await last).status_code] == [200, 200]
     assert sent == ["first", "last"]
 
 
-async def post_and_hang_up(app: FastAPI, body: object, hung_up: asyncio.Event) -> None:
-    """What a server tells the application of such a client."""
+async def post_and_disconnect(app: FastAPI, body: object, disconnected: asyncio.Event) -> None:
+    """Call the application like a server whose client disconnects before the response."""
     messages = iter([{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}])
 
     async def receive() -> Any:
         for message in messages:
             return message
-        await hung_up.wait()
+        await disconnected.wait()
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
-        """Goes nowhere."""
+        """Discard the message."""
 
     headers = [(b"content-type", b"application/json")]
     scope = {

@@ -1,4 +1,4 @@
-"""Thirty clients edit one review at the same time."""
+"""Thirty clients edit one review concurrently."""
 
 import asyncio
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ CLIENTS = 30
 
 @dataclass(frozen=True)
 class Edit:
-    """One PUT that was answered 200: what its client had read, what it wrote, and the ETag it was given."""
+    """A successful PUT: what its client had read, what it wrote, and the new ETag."""
 
     read_etag: str
     read_text: str
@@ -22,7 +22,7 @@ class Edit:
 
 
 async def add_line(client: httpx.AsyncClient, place: str, path: str, number: int) -> Edit:
-    """Adds a line to the text, as often as it takes: reads it, and replaces it if it is still the same."""
+    """Append a line to the text: read it and replace it conditionally until that succeeds."""
     while True:
         read = await client.get(place)
         text = f"{read.json()['text']}\nclient {number}"
@@ -35,18 +35,18 @@ async def add_line(client: httpx.AsyncClient, place: str, path: str, number: int
             return Edit(read.headers["ETag"], read.json()["text"], text, put.headers["ETag"])
 
 
-async def test_with_if_match_no_edit_is_lost(client: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+async def test_if_match_prevents_lost_updates(client: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
     created = await create(client, text="Begun.")
     place, path = f"/api/reviews/{created['movie_id']}/{created['id']}", f"/api/reviews/{created['id']}"
     edits = await asyncio.gather(*(add_line(client, place, path, number) for number in range(CLIENTS)))
 
     assert await sql.fetchval("SELECT revision FROM review") == 1 + CLIENTS
-    # Each was made of what the one before had written: one chain from the first text to the last.
-    made_of = {edit.read_etag: edit for edit in edits}
-    assert len(made_of) == CLIENTS
+    # Each edit was based on the previous one: they form a chain from the first text to the last.
+    edits_by_base = {edit.read_etag: edit for edit in edits}
+    assert len(edits_by_base) == CLIENTS
     etag, text = '"1"', "Begun."
     for _ in range(CLIENTS):
-        edit = made_of[etag]
+        edit = edits_by_base[etag]
         assert edit.read_text == text
         etag, text = edit.etag, edit.text
     last = await client.get(place)
@@ -56,9 +56,7 @@ async def test_with_if_match_no_edit_is_lost(client: httpx.AsyncClient, sql: asy
     assert sorted(lines) == sorted(f"client {number}" for number in range(CLIENTS))
 
 
-async def test_without_a_condition_every_edit_is_done_one_after_another(
-    client: httpx.AsyncClient, sql: asyncpg.Connection
-) -> None:
+async def test_unconditional_edits_are_serialized(client: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
     created = await create(client)
     place, path = f"/api/reviews/{created['movie_id']}/{created['id']}", f"/api/reviews/{created['id']}"
     answers = await asyncio.gather(

@@ -1,3 +1,5 @@
+"""Errors are RFC 9457 problems, whatever the client sends."""
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -25,7 +27,7 @@ async def test_an_unknown_path_is_404(client: httpx.AsyncClient, path: str) -> N
         ("POST", "/livez", "GET"),
     ],
 )
-async def test_405_names_every_method_that_the_path_takes(
+async def test_405_lists_every_method_of_the_path(
     client: httpx.AsyncClient, method: str, path: str, allow: str
 ) -> None:
     response = await client.request(method, path)
@@ -47,11 +49,11 @@ async def test_405_names_every_method_that_the_path_takes(
     ],
 )
 @pytest.mark.parametrize("path", ["/api/reviews", "/api/analyze", "/api/analyze/batch"])
-async def test_what_is_no_json_is_422(client: httpx.AsyncClient, path: str, content: bytes) -> None:
+async def test_invalid_json_is_422(client: httpx.AsyncClient, path: str, content: bytes) -> None:
     problem(await client.post(path, content=content, headers=JSON), 422)
 
 
-async def test_broken_json_is_located(client: httpx.AsyncClient) -> None:
+async def test_a_json_error_is_located(client: httpx.AsyncClient) -> None:
     response = await client.post("/api/reviews", content=b'{"text": }', headers=JSON)
     assert faults(response) == {"body.": "Invalid JSON at character 9: Expecting value"}
 
@@ -61,17 +63,17 @@ async def test_json_of_another_shape_is_422(client: httpx.AsyncClient, content: 
     faults(await client.post("/api/reviews", content=content, headers=JSON))
 
 
-async def test_an_unspeakable_field_name_is_refused(client: httpx.AsyncClient) -> None:
+async def test_a_field_name_with_a_lone_surrogate_is_422(client: httpx.AsyncClient) -> None:
     content = b'{"\\ud800": 1, "movie_id": "a", "author": "a", "text": "a"}'
     assert list(faults(await client.post("/api/reviews", content=content, headers=JSON))) == ["body."]
 
 
-async def test_a_flood_of_faults_is_cut_short(client: httpx.AsyncClient) -> None:
+async def test_the_number_of_field_errors_is_limited(client: httpx.AsyncClient) -> None:
     body = {**REVIEW, **{f"field{number}": 1 for number in range(1000)}}
     assert len(faults(await client.post("/api/reviews", json=body))) == errors.MAX_FIELD_ERRORS
 
 
-async def test_what_nobody_foresaw_is_a_500_that_tells_nothing() -> None:
+async def test_an_unhandled_exception_is_a_500_without_details() -> None:
     app = FastAPI()
     errors.install(app)
 

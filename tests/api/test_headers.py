@@ -1,3 +1,5 @@
+"""Security and caching headers."""
+
 from base64 import b64encode
 from hashlib import sha256
 
@@ -14,7 +16,7 @@ JSON_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
 def check(response: httpx.Response) -> None:
-    """Each once, and none of TLS where there is none."""
+    """Each default header occurs once, and HSTS does not occur without TLS."""
     for name in DEFAULTS:
         assert len(response.headers.get_list(name)) == 1, name
     assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -38,17 +40,21 @@ def check(response: httpx.Response) -> None:
         ("GET", "/api/movies?limit=0", 422),
     ],
 )
-async def test_every_answer_has_them(client: httpx.AsyncClient, method: str, path: str, status: int) -> None:
+async def test_every_response_has_the_default_headers(
+    client: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
     response = await client.request(method, path)
     assert response.status_code == status
     check(response)
     assert response.headers["Content-Security-Policy"] == JSON_POLICY
 
 
-async def test_so_have_a_crash_an_outage_and_a_preflight(serve: Serve, new_database: NewDatabase) -> None:
-    origin = {"Origin": "https://ours.example", "Access-Control-Request-Method": "PUT"}
+async def test_a_crash_an_outage_and_a_preflight_have_the_default_headers(
+    serve: Serve, new_database: NewDatabase
+) -> None:
+    origin = {"Origin": "https://allowed.example", "Access-Control-Request-Method": "PUT"}
     async with serve(
-        database_url=await new_database(), api_cors_origins=["https://ours.example"]
+        database_url=await new_database(), api_cors_origins=["https://allowed.example"]
     ) as without_tables:
         crash = await without_tables.get(f"/api/reviews/{MOVIE}")
         outage = await without_tables.post("/api/analyze", json={"text": "x"}, headers={"Authorization": ""})
@@ -58,7 +64,7 @@ async def test_so_have_a_crash_an_outage_and_a_preflight(serve: Serve, new_datab
         check(answer)
 
 
-async def test_a_kept_copy_is_asked_about_each_time(client: httpx.AsyncClient) -> None:
+async def test_cached_copies_are_revalidated(client: httpx.AsyncClient) -> None:
     created = await client.post("/api/reviews", json=REVIEW)
     path, known = created.headers["Location"], {"If-None-Match": created.headers["ETag"]}
     same = await client.get(path, headers=known)
@@ -71,7 +77,7 @@ async def test_a_kept_copy_is_asked_about_each_time(client: httpx.AsyncClient) -
     check(again)
 
 
-async def test_only_who_came_by_tls_is_told_to_stay_with_it(app: FastAPI, client: httpx.AsyncClient) -> None:
+async def test_hsts_is_sent_only_over_tls(app: FastAPI, client: httpx.AsyncClient) -> None:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as secure:
         for path in ("/livez", "/nothing", "/docs"):
@@ -81,7 +87,7 @@ async def test_only_who_came_by_tls_is_told_to_stay_with_it(app: FastAPI, client
     check(await client.get("/livez"))
 
 
-async def test_the_docs_page_runs_our_scripts_and_no_other(client: httpx.AsyncClient) -> None:
+async def test_the_docs_page_allows_only_its_own_scripts(client: httpx.AsyncClient) -> None:
     response = await client.get("/docs")
     check(response)
     words = (word.split() for word in response.headers["Content-Security-Policy"].split(";"))

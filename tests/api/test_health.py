@@ -1,3 +1,5 @@
+"""/livez and /readyz."""
+
 import httpx
 
 from tests.api.conftest import Serve
@@ -5,7 +7,7 @@ from tests.api.requests import problem
 from tests.postgres import NewDatabase
 
 
-async def test_livez_asks_nobody(serve: Serve) -> None:
+async def test_livez_checks_nothing_else(serve: Serve) -> None:
     async with serve(database_url="postgresql+asyncpg://u@127.0.0.1:1/d") as client:
         response = await client.get("/livez")
     assert response.status_code == 200
@@ -28,9 +30,9 @@ async def test_readyz_is_503_without_the_database(serve: Serve) -> None:
     assert int(response.headers["Retry-After"]) > 0
 
 
-async def test_readyz_says_that_the_migrations_are_missing(serve: Serve, new_database: NewDatabase) -> None:
+async def test_readyz_names_missing_migrations(serve: Serve, new_database: NewDatabase) -> None:
     async with serve(database_url=await new_database()) as client:
         response = await client.get("/readyz")
         assert "alembic upgrade head" in problem(response, 503)["detail"]
-        # Elsewhere a missing table is our fault, and no reason to come again.
+        # On other routes a missing table is an internal error, not a transient one.
         problem(await client.get("/api/reviews/tt1"), 500)

@@ -1,3 +1,5 @@
+"""Idempotency-Key."""
+
 import asyncio
 from typing import Any
 
@@ -28,7 +30,9 @@ async def test_a_retry_gets_the_first_answer(client: httpx.AsyncClient, sql: asy
     assert first.status_code == 201
     await client.put(f"/api/reviews/{first.json()['id']}", json=UPDATE)
     again = await post(client, "a")
-    assert (again.status_code, again.json()) == (201, first.json()), "as it was then, not as it is now"
+    assert (again.status_code, again.json()) == (201, first.json()), (
+        "the stored answer, not the current review"
+    )
     for name in ("Location", "ETag"):
         assert again.headers[name] == first.headers[name]
     assert await count(sql) == 1
@@ -37,7 +41,7 @@ async def test_a_retry_gets_the_first_answer(client: httpx.AsyncClient, sql: asy
     assert await count(sql) == 0
 
 
-async def test_the_same_spelled_otherwise_is_the_same(client: httpx.AsyncClient) -> None:
+async def test_requests_are_compared_after_normalization(client: httpx.AsyncClient) -> None:
     first = await post(client, "a")
     assert (await post(client, "a", text=f" {REVIEW['text']} ")).json() == first.json()
 
@@ -48,7 +52,9 @@ async def test_another_body_is_a_conflict(client: httpx.AsyncClient, sql: asyncp
     assert await count(sql) == 1
 
 
-async def test_other_keys_and_none_create_another(client: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+async def test_another_key_or_none_creates_another_review(
+    client: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
     for key in ("a", "b"):
         await post(client, key)
     for _ in range(2):
@@ -56,7 +62,9 @@ async def test_other_keys_and_none_create_another(client: httpx.AsyncClient, sql
     assert await count(sql) == 4
 
 
-async def test_of_many_at_once_one_is_written(client: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+async def test_concurrent_retries_create_one_review(
+    client: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
     answers = await asyncio.gather(*(post(client, "a") for _ in range(20)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.text for answer in answers}) == 1
@@ -64,17 +72,19 @@ async def test_of_many_at_once_one_is_written(client: httpx.AsyncClient, sql: as
 
 
 @pytest.mark.parametrize("key", ["", "two words", "x" * 256, "é"])
-async def test_a_key_is_a_short_word(client: httpx.AsyncClient, key: str) -> None:
+async def test_an_invalid_key_is_named(client: httpx.AsyncClient, key: str) -> None:
     response = await client.post("/api/reviews", json=REVIEW, headers=[(b"Idempotency-Key", key.encode())])
     assert [name.lower() for name in faults(response)] == ["header.idempotency-key"]
 
 
-async def test_an_invalid_request_leaves_its_key_free(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_request_does_not_use_up_its_key(client: httpx.AsyncClient) -> None:
     assert (await post(client, "a", rating=11)).status_code == 422
     assert (await post(client, "a")).status_code == 201
 
 
-async def test_the_worker_forgets_after_a_day(client: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+async def test_the_worker_deletes_answers_after_a_day(
+    client: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
     for key, hours in (("old", 25), ("new", 23)):
         await post(client, key)
         await sql.execute(

@@ -48,12 +48,12 @@ async def test_create_reads_a_key_from_standard_input(database_url: str, client:
         assert await keys(database_url, "create", "deployed", "--stdin", stdin=f"{key}\n") == ""
     assert await post(client, key) == 201
     other = f"{key[:-1]}{'0' if key[-1] != '0' else '1'}"
-    said = await keys(database_url, "create", "x", "--stdin", stdin=other, code=1)
-    assert "another key with the id" in said
+    message = await keys(database_url, "create", "x", "--stdin", stdin=other, code=1)
+    assert "another key with the id" in message
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("create", "x", "--scopes", "root"), "read, write, admin"),
         (("create", "x", "--scopes", ""), "read, write, admin"),
@@ -63,8 +63,10 @@ async def test_create_reads_a_key_from_standard_input(database_url: str, client:
         ((), "create"),
     ],
 )
-async def test_invalid_arguments_are_rejected_with_the_valid_ones(words: tuple[str, ...], said: str) -> None:
-    assert said in await keys("", *words, code=2)
+async def test_invalid_arguments_are_rejected_with_the_valid_ones(
+    words: tuple[str, ...], message: str
+) -> None:
+    assert message in await keys("", *words, code=2)
 
 
 async def test_an_unknown_or_malformed_key_is_an_error(database_url: str) -> None:

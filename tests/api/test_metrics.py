@@ -1,4 +1,4 @@
-"""What /metrics of the API and of the worker tell."""
+"""/metrics of the API and of the worker."""
 
 import asyncio
 import socket
@@ -32,7 +32,7 @@ def read(text: str) -> Series:
 
 
 async def value(client: httpx.AsyncClient, name: str, **labels: str) -> float:
-    """Of a series; 0 of one that is not there yet."""
+    """Return the value of a series, or 0 if it does not exist yet."""
     answer = await client.get("/metrics")
     assert answer.status_code == 200
     return read(answer.text).get((name, frozenset(labels.items())), 0.0)
@@ -43,7 +43,7 @@ def _no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.routes.metrics.CACHE_SECONDS", 0.0)
 
 
-async def test_requests_are_counted_by_template_and_class(client: httpx.AsyncClient) -> None:
+async def test_requests_are_counted_by_route_template_and_status_class(client: httpx.AsyncClient) -> None:
     listed = {"method": "GET", "route": "/api/reviews/{movie_id}", "status": "2xx"}
     one = {"method": "GET", "route": "/api/reviews/{movie_id}/{review_id}", "status": "4xx"}
     unknown = {"method": "any", "route": "none", "status": "4xx"}
@@ -57,14 +57,14 @@ async def test_requests_are_counted_by_template_and_class(client: httpx.AsyncCli
     assert [now - then for now, then in zip(after, before, strict=True)] == [3, 1, 2]
 
 
-async def test_the_promised_second_is_a_bucket(client: httpx.AsyncClient) -> None:
+async def test_one_second_is_a_bucket_boundary(client: httpx.AsyncClient) -> None:
     await client.get("/api/movies")
     labels = {"method": "GET", "route": "/api/movies", "status": "2xx"}
     series = read((await client.get("/metrics")).text)
     assert ("api_request_duration_seconds_bucket", frozenset({"le": "1.0", **labels}.items())) in series
 
 
-async def test_a_crash_counts_as_one(serve: Serve) -> None:
+async def test_an_unhandled_exception_counts_as_5xx(serve: Serve) -> None:
     def bento(request: httpx.Request) -> httpx.Response:
         raise ZeroDivisionError
 
@@ -73,7 +73,7 @@ async def test_a_crash_counts_as_one(serve: Serve) -> None:
         before = await value(client, REQUESTS, **labels)
         assert (await client.post("/api/analyze", json={"text": "Fine."})).status_code == 500
         assert await value(client, REQUESTS, **labels) == before + 1
-        assert await value(client, "api_requests_in_progress") == 1, "the one that asks"
+        assert await value(client, "api_requests_in_progress") == 1, "only the request for /metrics itself"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ async def test_requests_to_the_bento_are_timed_by_outcome(
         assert await value(client, "bento_texts_waiting") == 0
 
 
-async def test_a_bento_that_is_away_opens_the_breaker(serve: Serve) -> None:
+async def test_an_unreachable_bento_opens_the_breaker(serve: Serve) -> None:
     async with serve(api_bento_breaker_failures=1) as client:
         assert await value(client, "bento_breaker_open") == 0
         await client.post("/api/analyze", json={"text": "Fine."})
@@ -128,7 +128,9 @@ async def test_the_pool_reports_connections_in_use_and_waiting_callers(
 
 
 @pytest.mark.usefixtures("nothing_spent")
-async def test_refusals_and_repeats_are_counted(serve: Serve, client: httpx.AsyncClient) -> None:
+async def test_rate_limit_refusals_and_idempotent_repeats_are_counted(
+    serve: Serve, client: httpx.AsyncClient
+) -> None:
     repeats = await value(client, "api_first_answers_total")
     for _ in range(2):
         await client.post("/api/reviews", json=REVIEW, headers={"Idempotency-Key": "metrics"})
@@ -141,13 +143,13 @@ async def test_refusals_and_repeats_are_counted(serve: Serve, client: httpx.Asyn
         assert await value(limited, "api_limit_refusals_total", kind="read") == refusals + refused
 
 
-async def test_pending_sentiments_and_how_long_the_oldest_waits(
+async def test_pending_sentiments_and_the_age_of_the_oldest(
     client: httpx.AsyncClient, sql: asyncpg.Connection
 ) -> None:
     assert await value(client, "sentiments_pending") == 0
     assert await value(client, "sentiments_oldest_pending_seconds") == 0
     late, failed, rescored, done = [await create(client) for _ in range(4)]
-    # A lease, or being given back, makes it no younger.
+    # The age counts from updated_at, so a lease does not reset it.
     await sql.execute(
         "UPDATE review SET updated_at = now() - interval '90 s', analyze_after = now() WHERE id = $1",
         late["id"],
@@ -167,17 +169,17 @@ async def test_pending_sentiments_and_how_long_the_oldest_waits(
     assert 90 <= await value(client, "sentiments_oldest_pending_seconds") < 100
 
 
-async def test_without_the_database_the_rest_is_told(serve: Serve) -> None:
+async def test_the_other_metrics_are_served_without_the_database(serve: Serve) -> None:
     nowhere = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
     async with serve(database_url=nowhere) as client:
         found = read((await client.get("/metrics")).text)
     assert found["database_up", frozenset()] == 0
     assert sum(value for (name, _), value in found.items() if name == "database_refusals_total") > 0
     pending = found["sentiments_pending", frozenset()]
-    assert pending != pending, "the last figure would go on as if it were one"
+    assert pending != pending, "NaN, not the last known value"
 
 
-async def test_the_database_is_asked_now_and_then_only(
+async def test_the_backlog_query_is_cached(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await value(client, "sentiments_pending") == 0

@@ -90,9 +90,7 @@ async def test_an_invalid_database_url_is_reported_in_one_line() -> None:
         ("sentiment_label, sentiment_score, sentiment_model_version", "'positive', 1.5, '1'"),
     ],
 )
-async def test_the_database_itself_refuses_nonsense(
-    sql: asyncpg.Connection, columns: str, values: str
-) -> None:
+async def test_constraints_reject_invalid_rows(sql: asyncpg.Connection, columns: str, values: str) -> None:
     with pytest.raises(asyncpg.CheckViolationError):
         await sql.execute(INSERT.format(columns=columns, values=values))
 
@@ -101,13 +99,13 @@ async def test_the_database_itself_refuses_nonsense(
     ("column", "value"),
     [("movie_id", "''"), ("author", "''"), ("text", "''"), ("text", "repeat('x', 20001)")],
 )
-async def test_the_database_refuses_what_the_api_refuses(
+async def test_constraints_match_the_limits_of_the_api(
     sql: asyncpg.Connection, column: str, value: str
 ) -> None:
     await sql.execute("TRUNCATE review")
     await sql.execute(INSERT.format(columns="rating", values="5"))
     with pytest.raises(asyncpg.CheckViolationError):
-        await sql.execute(f"UPDATE review SET {column} = {value}")  # noqa: S608 - our own words
+        await sql.execute(f"UPDATE review SET {column} = {value}")  # noqa: S608
 
 
 # With data, and while others write
@@ -126,7 +124,7 @@ FROM (
     FROM generate_series(1, $1::int) AS n
 ) AS rows
 """
-# Millions of reviews take a while to read; so do these, for whoever migrates.
+# Slows down the migration as if there were millions of reviews.
 SLOW = """
 CREATE FUNCTION public.date_trunc(text, timestamp) RETURNS timestamp LANGUAGE plpgsql AS $$
 BEGIN
@@ -135,13 +133,13 @@ BEGIN
 END $$
 """
 WRITERS = 4
-PATIENCE = {"lock_timeout": "3s", "statement_timeout": "5s"}
-"""That of the API."""
+API_TIMEOUTS = {"lock_timeout": "3s", "statement_timeout": "5s"}
+"""The defaults of the API."""
 
 MIGRATING = "FROM pg_stat_activity WHERE application_name = 'movie-review-migrations'"
 
 Reviews = dict[UUID, tuple[str, int | None]]
-"""What somebody believes to be kept: movie and rating."""
+"""Movie and rating by id."""
 
 
 @pytest.fixture(scope="session")
@@ -166,18 +164,18 @@ def upgrade(url: str, *words: str) -> asyncio.Task[subprocess.CompletedProcess[s
     return asyncio.create_task(asyncio.to_thread(alembic, url, *(words or ("upgrade", "head"))))
 
 
-async def kept(connection: asyncpg.Connection) -> Reviews:
+async def stored(connection: asyncpg.Connection) -> Reviews:
     rows = await connection.fetch("SELECT id, movie_id, rating FROM review")
     return {row["id"]: (row["movie_id"], row["rating"]) for row in rows}
 
 
 async def write(url: str, seed: int, own: Reviews, stop: asyncio.Event) -> None:
-    """Insert, update and delete until told to stop; `own` is what must be there then.
+    """Insert, update and delete reviews until `stop` is set; `own` tracks the expected rows.
 
-    It fails when it has to wait for longer than the API would.
+    A statement that waits longer than the API's timeouts is an error.
     """
     order = random.Random(seed)
-    async with connected(url, server_settings=PATIENCE) as connection:
+    async with connected(url, server_settings=API_TIMEOUTS) as connection:
         while not stop.is_set():
             action, rating = order.random(), order.choice((None, 1, 5, 10))
             id_, movie_id = order.choice(list(own)), f"tt{order.randrange(55)}"
@@ -206,9 +204,9 @@ async def write(url: str, seed: int, own: Reviews, stop: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def writing(url: str) -> AsyncIterator[None]:
-    """Several write meanwhile; afterwards every write must have been done, and the figures be exact."""
+    """Write concurrently during the block; afterwards check every write and the statistics."""
     async with connected(url) as connection:
-        everything = list((await kept(connection)).items())
+        everything = list((await stored(connection)).items())
         owned = [dict(everything[number::WRITERS]) for number in range(WRITERS)]
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as writers:
@@ -216,12 +214,12 @@ async def writing(url: str) -> AsyncIterator[None]:
                 writers.create_task(write(url, seed, own, stop))
             yield
             stop.set()
-        assert await kept(connection) == {id_: row for own in owned for id_, row in own.items()}
+        assert await stored(connection) == {id_: row for own in owned for id_, row in own.items()}
         await assert_exact(connection)
 
 
-async def test_others_write_while_it_migrates(old: str) -> None:
-    """Longer than a writer waits for a lock, which the count of the reviews must therefore not hold."""
+async def test_clients_write_during_a_slow_migration(old: str) -> None:
+    """Counting takes longer than the lock timeout of a writer, so it must not hold a lock."""
     async with connected(old) as connection:
         name = await connection.fetchval("SELECT current_database()")
         await connection.execute(f"ALTER DATABASE {name} SET search_path = public, pg_catalog; {SLOW}")
@@ -230,7 +228,7 @@ async def test_others_write_while_it_migrates(old: str) -> None:
 
 
 @pytest.mark.parametrize("revision", EARLIER)
-async def test_what_an_earlier_revision_kept_is_there_and_counted(
+async def test_upgrade_from_every_revision_keeps_and_counts_the_reviews(
     new_database: NewDatabase, first_revision: str, revision: str
 ) -> None:
     url = await new_database(first_revision)
@@ -242,13 +240,13 @@ async def test_what_an_earlier_revision_kept_is_there_and_counted(
         before = [row[0] for row in await connection.fetch("SELECT to_jsonb(review) FROM review")]
         await migrate(url)
         same = "SELECT count(*) FROM review JOIN unnest($1::jsonb[]) AS before ON to_jsonb(review) @> before"
-        assert await connection.fetchval(same, before) == len(before) == len(await kept(connection))
+        assert await connection.fetchval(same, before) == len(before) == len(await stored(connection))
         await assert_exact(connection)
     await migrate(url, "check")
 
 
-async def test_what_is_counted_already_is_not_counted_twice(old: str) -> None:
-    """As in a database in which an older 0003 has counted."""
+async def test_counted_reviews_are_not_counted_again(old: str) -> None:
+    """An older version of revision 0003 counted them itself."""
     writers = "SELECT movie_id, xmin::text FROM movie ORDER BY movie_id"
     await migrate(old, "upgrade", "0005")
     async with connected(old) as connection:
@@ -256,11 +254,11 @@ async def test_what_is_counted_already_is_not_counted_twice(old: str) -> None:
         for words in (("stamp", "0004"), ("upgrade", "0005")):
             await migrate(old, *words)
         await assert_exact(connection)
-        assert await connection.fetch(writers) == before, "nothing was missing, so nothing is written"
+        assert await connection.fetch(writers) == before, "nothing was missing, so nothing was written"
 
 
-async def test_many_reviews_are_counted_in_parts(old: str) -> None:
-    """Each locks the rows of some movies, and not for long."""
+async def test_many_reviews_are_counted_in_batches(old: str) -> None:
+    """Each batch is a short transaction that locks the rows of a few movies."""
     async with connected(old) as connection:
         await connection.execute(BEFORE, 25_000)
         async with writing(old):
@@ -270,11 +268,11 @@ async def test_many_reviews_are_counted_in_parts(old: str) -> None:
             await migrate(old, *words)
         await assert_exact(connection)
         for table in ("movie", "movie_month"):
-            parts = f"SELECT count(DISTINCT xmin::text) FROM {table}"  # noqa: S608 - our own words
+            parts = f"SELECT count(DISTINCT xmin::text) FROM {table}"  # noqa: S608
             assert await connection.fetchval(parts) == 3
 
 
-async def test_a_busy_table_is_waited_for_and_nobody_waits_long_behind(
+async def test_a_busy_table_is_retried_without_blocking_writers(
     old: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connected(old) as connection, connected(old) as reader, writing(old):
@@ -296,7 +294,7 @@ async def test_a_busy_table_is_waited_for_and_nobody_waits_long_behind(
     assert "table review is busy" in caplog.text
 
 
-async def test_a_table_that_stays_busy_is_named_in_one_line(old: str) -> None:
+async def test_giving_up_on_a_busy_table_names_the_holder_of_the_lock(old: str) -> None:
     async with connected(old, server_settings={"application_name": "report"}) as reader:
         async with reader.transaction():
             await reader.execute("SELECT FROM review LIMIT 1")
@@ -306,7 +304,7 @@ async def test_a_table_that_stays_busy_is_named_in_one_line(old: str) -> None:
         assert "Traceback" not in done.stderr
         last = done.stderr.splitlines()[-1]
         assert last.startswith(f"alembic: table review is busy: pid {pid} (report, idle in transaction)")
-        assert "tried 2 times" in last
+        assert "gave up after 2 tries" in last
         await migrate(old)
         await assert_exact(reader)
 
@@ -316,7 +314,7 @@ async def test_an_invalid_number_of_tries_is_named(old: str) -> None:
         await migrate(old, cmd_opts=argparse.Namespace(x=["tries=none"]))
 
 
-async def test_of_two_upgrades_one_waits_for_the_other(old: str) -> None:
+async def test_concurrent_upgrades_run_one_after_the_other(old: str) -> None:
     async with connected(old) as connection, connected(old) as reader:
 
         async def both_are_there() -> bool:
@@ -324,21 +322,23 @@ async def test_of_two_upgrades_one_waits_for_the_other(old: str) -> None:
             asking = f"SELECT count(*) {MIGRATING} AND query LIKE '%pg_try_advisory_lock%'"
             return bool(await connection.fetchval(building)) and bool(await connection.fetchval(asking))
 
-        # Building an index concurrently waits for this snapshot, and must not for the other upgrade.
+        # CREATE INDEX CONCURRENTLY waits for this snapshot. It must not wait for the other upgrade's.
         async with reader.transaction(isolation="repeatable_read"):
             await reader.execute("SELECT 1")
             running = [upgrade(old), upgrade(old)]
             await until(both_are_there, seconds=30)
-            await asyncio.sleep(1.5)  # longer than it waits for a lock that keeps others waiting
+            await asyncio.sleep(1.5)  # longer than the lock timeout of the migrations
         first, second = await asyncio.gather(*running)
         assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
         said = first.stderr + second.stderr
         assert "Waiting for another upgrade" in said
-        assert said.count("Running upgrade 0001 -> 0002") == 1, "nobody waits behind an index: no second try"
+        assert said.count("Running upgrade 0001 -> 0002") == 1, (
+            "creating the index concurrently blocks no one, so there is no retry"
+        )
         await assert_exact(connection)
 
 
-async def test_an_index_that_failed_is_built_again(old: str) -> None:
+async def test_an_invalid_index_is_rebuilt(old: str) -> None:
     valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'review_due'::regclass"
     async with connected(old) as connection, connected(old) as reader:
 

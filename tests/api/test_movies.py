@@ -1,3 +1,5 @@
+"""/api/movies: statistics that database triggers keep exact."""
+
 import asyncio
 import random
 from typing import Any
@@ -25,7 +27,7 @@ async def write(client: httpx.AsyncClient, movie_id: str, rating: int | None = N
 
 
 async def find(sql: asyncpg.Connection, review: dict[str, Any], label: str) -> None:
-    """What the worker does."""
+    """Store a sentiment, as the worker does."""
     await sql.execute(
         "UPDATE review SET sentiment_label = $2, sentiment_score = 0.9, sentiment_model_version = '1'"
         " WHERE id = $1::uuid",
@@ -42,7 +44,7 @@ async def movies(client: httpx.AsyncClient, **parameters: Any) -> list[dict[str,
 
 
 async def assert_exact(sql: asyncpg.Connection) -> None:
-    """What is kept is what counting all reviews gives."""
+    """The stored statistics equal those computed from all reviews."""
     month = "date_trunc('month', created_at AT TIME ZONE 'UTC')::date"
     assert [tuple(row) for row in await sql.fetch(KEPT.format(keys="movie_id", table="movie"))] == [
         tuple(row) for row in await sql.fetch(COUNTED.format(month="", by=""))
@@ -55,7 +57,7 @@ async def assert_exact(sql: asyncpg.Connection) -> None:
     ]
 
 
-async def test_a_movie_adds_up_its_reviews(client: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+async def test_a_movie_summarizes_its_reviews(client: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
     reviews = [await write(client, "tt1", rating) for rating in (9, 4, None)]
     for review, label in zip(reviews, ("positive", "negative", "positive"), strict=True):
         await find(sql, review, label)
@@ -77,7 +79,9 @@ async def test_a_movie_adds_up_its_reviews(client: httpx.AsyncClient, sql: async
     assert (await movies(client)) == [{name: found[name] for name in found if name != "months"}]
 
 
-async def test_edits_and_deletions_count(client: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
+async def test_edits_and_deletions_update_the_statistics(
+    client: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
     first, second = await write(client, "tt1", 2), await write(client, "tt1")
     await find(sql, first, "positive")
     edited = {"author": "Ada", "text": "Bad.", "rating": 8}
@@ -92,7 +96,7 @@ async def test_edits_and_deletions_count(client: httpx.AsyncClient, sql: asyncpg
     assert await movies(client) == []
 
 
-async def test_nobody_has_reviewed_it(client: httpx.AsyncClient) -> None:
+async def test_a_movie_without_reviews_is_404(client: httpx.AsyncClient) -> None:
     problem(await client.get("/api/movies/tt404"), 404)
     problem(await client.get("/api/movies/tt%20404"), 404)
 
@@ -101,7 +105,7 @@ async def test_nobody_has_reviewed_it(client: httpx.AsyncClient) -> None:
     ("sort", "order"),
     [("reviews", ["b", "c", "a"]), ("positive", ["a", "b", "c"]), ("rating", ["c", "a", "b"])],
 )
-async def test_sorts_what_is_not_known_last(
+async def test_movies_without_a_sort_key_come_last(
     client: httpx.AsyncClient, sql: asyncpg.Connection, sort: str, order: list[str]
 ) -> None:
     for movie_id, rating, label in (
@@ -119,7 +123,7 @@ async def test_sorts_what_is_not_known_last(
 
 
 @pytest.mark.parametrize("sort", ["reviews", "positive", "rating"])
-async def test_pages_hold_each_movie_once(
+async def test_pages_contain_each_movie_once(
     client: httpx.AsyncClient, sql: asyncpg.Connection, sort: str
 ) -> None:
     order = random.Random(4)
@@ -139,7 +143,7 @@ async def test_pages_hold_each_movie_once(
     assert len(whole) == 23
 
 
-async def test_a_prefix_is_taken_literally(client: httpx.AsyncClient) -> None:
+async def test_a_prefix_is_matched_literally(client: httpx.AsyncClient) -> None:
     for movie_id in ("tt_1", "ttx1", "TT_1", "tt", "t"):
         await write(client, movie_id)
     for prefix, expected in (("tt_", {"tt_1"}), ("tt", {"tt", "tt_1", "ttx1"}), ("no", set())):
@@ -155,14 +159,14 @@ async def test_a_prefix_is_taken_literally(client: httpx.AsyncClient) -> None:
         ({"limit": "101"}, "limit"),
     ],
 )
-async def test_a_bad_parameter_is_named(
+async def test_an_invalid_parameter_is_named(
     client: httpx.AsyncClient, parameters: dict[str, str], field: str
 ) -> None:
     errors = problem(await client.get("/api/movies", params=parameters), 422)["errors"]
     assert [error["field"] for error in errors] == [field]
 
 
-async def test_a_cursor_is_good_for_its_own_list(client: httpx.AsyncClient) -> None:
+async def test_a_cursor_is_valid_only_in_its_own_list(client: httpx.AsyncClient) -> None:
     for number in range(3):
         await write(client, f"tt{number}")
     cursor = (await client.get("/api/movies?limit=1")).json()["next_cursor"]
@@ -181,7 +185,7 @@ async def test_a_cursor_is_good_for_its_own_list(client: httpx.AsyncClient) -> N
 async def test_figures_stay_exact_under_concurrent_writes(
     client: httpx.AsyncClient, sql: asyncpg.Connection, database_url: str
 ) -> None:
-    """Eight writers and two batches of answers at a time, on three movies in any order; nor a deadlock."""
+    """Eight clients and two workers write to three movies in random order, without a deadlock."""
 
     async def clicks(seed: int) -> None:
         order = random.Random(seed)

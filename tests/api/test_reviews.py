@@ -1,3 +1,5 @@
+"""/api/reviews: create, list, read, replace and delete."""
+
 import asyncio
 import json
 from datetime import UTC, datetime
@@ -21,7 +23,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 async def mark(sql: asyncpg.Connection, review_id: str, label: str) -> None:
-    """Fill the sentiment as the worker of a later day will."""
+    """Set the sentiment, as the worker does."""
     await sql.execute(
         "UPDATE review SET sentiment_label = $2, sentiment_score = 0.75, sentiment_model_version = '3'"
         " WHERE id = $1",
@@ -31,7 +33,7 @@ async def mark(sql: asyncpg.Connection, review_id: str, label: str) -> None:
 
 
 async def walk(client: httpx.AsyncClient, **query: Any) -> list[str]:
-    """The ids of all pages."""
+    """Return the ids on all pages, in order."""
     ids: list[str] = []
     cursor: dict[str, str] = {}
     while True:
@@ -47,7 +49,7 @@ async def walk(client: httpx.AsyncClient, **query: Any) -> list[str]:
 # Create
 
 
-async def test_create_answers_the_review_where_it_is_and_its_tag(client: httpx.AsyncClient) -> None:
+async def test_create_returns_the_review_its_location_and_etag(client: httpx.AsyncClient) -> None:
     before = datetime.now(UTC)
     response = await client.post("/api/reviews", json=REVIEW)
     assert response.status_code == 201
@@ -65,14 +67,14 @@ async def test_create_answers_the_review_where_it_is_and_its_tag(client: httpx.A
     assert read.headers["ETag"] == response.headers["ETag"]
 
 
-async def test_create_trims_and_keeps_the_rest(client: httpx.AsyncClient) -> None:
+async def test_create_trims_whitespace_and_nothing_else(client: httpx.AsyncClient) -> None:
     text = "Élan 🎬\u200d👩 ‮ 映画\r\n\ttab e\u0301"
     created = await create(client, text=f" \n{text}\u3000 ", author=" Ada ")
     assert created["text"] == text
     assert created["author"] == "Ada"
 
 
-async def test_rating_may_be_absent(client: httpx.AsyncClient) -> None:
+async def test_the_rating_is_optional(client: httpx.AsyncClient) -> None:
     assert (await create(client, rating=None))["rating"] is None
     response = await client.post("/api/reviews", json={k: v for k, v in REVIEW.items() if k != "rating"})
     assert response.json()["rating"] is None
@@ -93,12 +95,14 @@ async def test_rating_may_be_absent(client: httpx.AsyncClient) -> None:
         {"movie_id": "The_Thing-1982" + "x" * 50},
     ],
 )
-async def test_create_accepts_up_to_the_limits(client: httpx.AsyncClient, accepted: dict[str, Any]) -> None:
+async def test_create_accepts_values_at_the_limits(
+    client: httpx.AsyncClient, accepted: dict[str, Any]
+) -> None:
     await create(client, **accepted)
 
 
 @pytest.mark.parametrize(
-    ("refused", "field", "limit"),
+    ("invalid", "field", "limit"),
     [
         ({"text": ""}, "text", "at least 1"),
         ({"text": " \n\u3000"}, "text", "at least 1"),
@@ -128,11 +132,11 @@ async def test_create_accepts_up_to_the_limits(client: httpx.AsyncClient, accept
         ({"id": str(uuid7())}, "id", "not permitted"),
     ],
 )
-async def test_create_names_the_refused_field_and_its_limit(
-    client: httpx.AsyncClient, sql: asyncpg.Connection, refused: dict[str, Any], field: str, limit: str
+async def test_create_names_the_invalid_field_and_its_limit(
+    client: httpx.AsyncClient, sql: asyncpg.Connection, invalid: dict[str, Any], field: str, limit: str
 ) -> None:
-    # In ASCII, because httpx itself refuses to send a lone surrogate otherwise.
-    body = json.dumps({**REVIEW, **refused})
+    # Escaped to ASCII, because httpx cannot encode a lone surrogate.
+    body = json.dumps({**REVIEW, **invalid})
     response = await client.post("/api/reviews", content=body, headers=JSON)
     found = faults(response)
     assert list(found) == [f"body.{field}"]
@@ -157,25 +161,25 @@ async def test_text_round_trip(client: httpx.AsyncClient, text: str) -> None:
     assert read.json()["text"] == text
 
 
-async def test_the_review_is_kept_before_the_answer_leaves(
+async def test_the_review_is_committed_before_the_response_starts(
     client: httpx.AsyncClient, app: FastAPI, sql: asyncpg.Connection, api_key: str
 ) -> None:
-    kept: list[int] = []
+    counts: list[int] = []
 
-    async def noticing(scope: Any, receive: Any, send: Any) -> None:
-        async def notice(message: Any) -> None:
+    async def observed(scope: Any, receive: Any, send: Any) -> None:
+        async def count_reviews(message: Any) -> None:
             if message["type"] == "http.response.start":
-                kept.append(await sql.fetchval("SELECT count(*) FROM review"))
+                counts.append(await sql.fetchval("SELECT count(*) FROM review"))
             await send(message)
 
-        await app(scope, receive, notice)
+        await app(scope, receive, count_reviews)
 
-    transport = httpx.ASGITransport(noticing)
+    transport = httpx.ASGITransport(observed)
     async with httpx.AsyncClient(
         transport=transport, base_url="http://api.test", headers=bearer(api_key)
-    ) as noticed:
-        await create(noticed)
-    assert kept == [1]
+    ) as observing:
+        await create(observing)
+    assert counts == [1]
 
 
 # List
@@ -194,7 +198,7 @@ async def test_list_is_newest_first_and_of_one_movie(client: httpx.AsyncClient) 
     assert response.json() == {"items": created[::-1], "next_cursor": None}
 
 
-async def test_list_gives_20_unless_asked(client: httpx.AsyncClient) -> None:
+async def test_list_returns_20_by_default(client: httpx.AsyncClient) -> None:
     for _ in range(21):
         await create(client)
     page = (await client.get(f"/api/reviews/{MOVIE}")).json()
@@ -205,7 +209,7 @@ async def test_list_gives_20_unless_asked(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 100])
-async def test_pages_of_equal_instants_miss_and_repeat_nothing(
+async def test_pages_of_equal_timestamps_have_no_gaps_or_duplicates(
     client: httpx.AsyncClient, sql: asyncpg.Connection, limit: int
 ) -> None:
     ids = [(await create(client))["id"] for _ in range(4)]
@@ -213,7 +217,7 @@ async def test_pages_of_equal_instants_miss_and_repeat_nothing(
     assert await walk(client, limit=limit) == sorted(ids, reverse=True)
 
 
-async def test_pages_stay_put_while_reviews_come_and_go(
+async def test_pages_are_stable_during_concurrent_writes(
     client: httpx.AsyncClient, sql: asyncpg.Connection
 ) -> None:
     ids = [(await create(client))["id"] for _ in range(6)]
@@ -225,7 +229,7 @@ async def test_pages_stay_put_while_reviews_come_and_go(
         seen += [item["id"] for item in page["items"]]
         cursor = page["next_cursor"]
         await create(client)
-        # The review that the cursor points at is not needed to go on.
+        # The cursor stays valid after its review has been deleted.
         await client.delete(f"/api/reviews/{seen[-1]}")
     assert seen == ids[::-1]
     assert cursor is None
@@ -253,7 +257,7 @@ async def test_list_filters_by_sentiment(client: httpx.AsyncClient, sql: asyncpg
         ({"sentiment": "mixed"}, "query.sentiment", "'positive' or 'negative'"),
     ],
 )
-async def test_list_names_the_refused_parameter(
+async def test_list_names_the_invalid_parameter(
     client: httpx.AsyncClient, query: dict[str, Any], field: str, limit: str
 ) -> None:
     found = faults(await client.get(f"/api/reviews/{MOVIE}", params=query))
@@ -261,7 +265,7 @@ async def test_list_names_the_refused_parameter(
     assert limit in found[field]
 
 
-async def test_a_cursor_works_only_unchanged_and_in_its_own_list(client: httpx.AsyncClient) -> None:
+async def test_a_cursor_is_valid_only_unchanged_and_in_its_own_list(client: httpx.AsyncClient) -> None:
     for _ in range(2):
         await create(client)
     path = f"/api/reviews/{MOVIE}"
@@ -315,7 +319,7 @@ async def test_every_page_is_read_in_order_from_an_index(
 # Read
 
 
-async def test_read_is_404_for_no_such_review_or_another_movie(client: httpx.AsyncClient) -> None:
+async def test_read_is_404_for_an_unknown_review_or_another_movie(client: httpx.AsyncClient) -> None:
     review = await create(client)
     problem(await client.get(f"/api/reviews/another/{review['id']}"), 404)
     problem(await client.get(f"/api/reviews/{MOVIE}/{uuid7()}"), 404)
@@ -332,7 +336,7 @@ async def test_read_is_404_for_no_such_review_or_another_movie(client: httpx.Asy
         ("DELETE", f"/api/reviews/{MOVIE}", "path.review_id"),
     ],
 )
-async def test_a_path_where_nothing_can_be_is_404(
+async def test_an_invalid_path_parameter_is_404(
     client: httpx.AsyncClient, method: str, path: str, field: str
 ) -> None:
     body = UPDATE if method == "PUT" else None
@@ -342,7 +346,7 @@ async def test_a_path_where_nothing_can_be_is_404(
 # Replace
 
 
-async def test_replace_changes_what_may_change(client: httpx.AsyncClient) -> None:
+async def test_replace_changes_the_editable_fields(client: httpx.AsyncClient) -> None:
     created = await client.post("/api/reviews", json=REVIEW)
     before = created.json()
     response = await client.put(f"/api/reviews/{before['id']}", json=UPDATE)
@@ -356,13 +360,13 @@ async def test_replace_changes_what_may_change(client: httpx.AsyncClient) -> Non
     assert read.headers["ETag"] == response.headers["ETag"]
 
 
-async def test_replace_without_a_rating_takes_it_away(client: httpx.AsyncClient) -> None:
+async def test_replace_without_a_rating_removes_it(client: httpx.AsyncClient) -> None:
     review = await create(client, rating=9)
     response = await client.put(f"/api/reviews/{review['id']}", json={"author": "Ada", "text": "Hm."})
     assert response.json()["rating"] is None
 
 
-async def test_a_new_text_has_no_sentiment_and_a_new_rating_keeps_it(
+async def test_a_new_text_drops_the_sentiment_and_a_new_rating_keeps_it(
     client: httpx.AsyncClient, sql: asyncpg.Connection
 ) -> None:
     review = await create(client)
@@ -376,16 +380,16 @@ async def test_a_new_text_has_no_sentiment_and_a_new_rating_keeps_it(
     assert row[0] == 0
 
 
-@pytest.mark.parametrize("refused", [{"rating": 11}, {"text": ""}, {"movie_id": MOVIE}, {"author": None}])
-async def test_replace_refuses_as_create_does(client: httpx.AsyncClient, refused: dict[str, Any]) -> None:
+@pytest.mark.parametrize("invalid", [{"rating": 11}, {"text": ""}, {"movie_id": MOVIE}, {"author": None}])
+async def test_replace_validates_like_create(client: httpx.AsyncClient, invalid: dict[str, Any]) -> None:
     review = await create(client)
-    found = faults(await client.put(f"/api/reviews/{review['id']}", json={**UPDATE, **refused}))
-    assert list(found) == [f"body.{next(iter(refused))}"]
+    found = faults(await client.put(f"/api/reviews/{review['id']}", json={**UPDATE, **invalid}))
+    assert list(found) == [f"body.{next(iter(invalid))}"]
     read = await client.get(f"/api/reviews/{MOVIE}/{review['id']}")
     assert read.json() == review
 
 
-async def test_replace_and_delete_are_404_for_no_such_review(client: httpx.AsyncClient) -> None:
+async def test_replace_and_delete_are_404_for_an_unknown_review(client: httpx.AsyncClient) -> None:
     path = f"/api/reviews/{uuid7()}"
     problem(await client.put(path, json=UPDATE), 404)
     problem(await client.put(path, json=UPDATE, headers={"If-Match": "*"}), 404)
@@ -418,7 +422,7 @@ async def test_if_match(client: httpx.AsyncClient, method: str, tags: str, match
         assert (await client.get(created.headers["Location"])).json() == created.json()
 
 
-async def test_of_many_edits_of_one_version_exactly_one_wins(client: httpx.AsyncClient) -> None:
+async def test_exactly_one_of_many_concurrent_conditional_edits_succeeds(client: httpx.AsyncClient) -> None:
     created = await client.post("/api/reviews", json=REVIEW)
     path, headers = f"/api/reviews/{created.json()['id']}", {"If-Match": created.headers["ETag"]}
     responses = await asyncio.gather(
@@ -444,14 +448,14 @@ async def test_delete_is_final(client: httpx.AsyncClient) -> None:
     assert await walk(client) == []
 
 
-async def test_of_many_deletes_one_succeeds(client: httpx.AsyncClient) -> None:
+async def test_exactly_one_of_many_concurrent_deletes_succeeds(client: httpx.AsyncClient) -> None:
     path = f"/api/reviews/{(await create(client))['id']}"
     responses = await asyncio.gather(*(client.delete(path) for _ in range(8)))
     assert sorted(response.status_code for response in responses) == [204] + [404] * 7
 
 
 @pytest.mark.parametrize("tags", ["{now}", "W/{now}", '"x", {now}', "*"])
-async def test_who_has_it_already_gets_no_body(client: httpx.AsyncClient, tags: str) -> None:
+async def test_if_none_match_with_a_current_etag_is_304(client: httpx.AsyncClient, tags: str) -> None:
     created = await client.post("/api/reviews", json=REVIEW)
     now = created.headers["ETag"]
     path, known = created.headers["Location"], {"If-None-Match": tags.format(now=now)}

@@ -1,3 +1,5 @@
+"""Settings from the environment and .env."""
+
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,19 @@ URL = "postgresql+asyncpg://ada:hush@db:5432/reviews"
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither this machine's environment nor its .env."""
+    """Without the environment and the .env file of this machine."""
     monkeypatch.chdir(tmp_path)
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-def test_only_the_database_has_no_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_database_url_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", URL)
     assert load().database_url == URL
     assert load().bento_url == "http://127.0.0.1:3000"
 
 
-def test_the_environment_goes_before_the_file_and_the_file_may_hold_more(
+def test_the_environment_overrides_the_file_which_may_contain_other_variables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Path(".env").write_text(
@@ -35,7 +37,7 @@ def test_the_environment_goes_before_the_file_and_the_file_may_hold_more(
     assert settings.bento_url == "http://127.0.0.1:3000"
 
 
-def test_a_socket_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_unix_socket_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://postgres@/postgres?host=/some/dir")
     load()
 
@@ -56,7 +58,7 @@ def test_a_socket_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DATABASE_DIRECT_URL", "postgresql://ada:hush@db/reviews", "write it as postgresql+asyncpg://"),
     ],
 )
-def test_a_bad_value_is_one_line_that_names_it_and_not_the_password(
+def test_an_invalid_value_is_named_in_one_line_without_the_password(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", URL)
@@ -70,7 +72,7 @@ def test_a_bad_value_is_one_line_that_names_it_and_not_the_password(
     assert "hush" not in message
 
 
-def test_behind_pgbouncer_the_way_past_it_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pgbouncer_requires_a_direct_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", URL)
     assert load().session_url == URL
     monkeypatch.setenv("API_DATABASE_PGBOUNCER", "true")
@@ -81,7 +83,7 @@ def test_behind_pgbouncer_the_way_past_it_must_be_set(monkeypatch: pytest.Monkey
     assert load().session_url == direct
 
 
-def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_DATABASE_POOL_SIZE", "0")
     with pytest.raises(SystemExit) as stopped:
         load()
@@ -91,7 +93,7 @@ def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     ]
 
 
-def test_settings_are_frozen_and_print_no_password() -> None:
+def test_settings_are_frozen_and_hide_the_password() -> None:
     settings = Settings(_env_file=None, database_url=URL)
     assert "hush" not in repr(settings)
     changed: Any = settings

@@ -1,4 +1,4 @@
-"""Traces, but for what takes real processes: tests/e2e/test_observability.py."""
+"""Traces within one process; tests/e2e/test_observability.py covers several."""
 
 import asyncio
 
@@ -18,9 +18,9 @@ ANALYSIS = {"label": "positive", "score": 0.9, "model_version": "7", "truncated"
 NOWHERE = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
 
 
-async def test_a_request_of_many_is_linked_to_the_traces_of_all() -> None:
-    kept, provider, gate = InMemorySpanExporter(), TracerProvider(), asyncio.Event()
-    provider.add_span_processor(SimpleSpanProcessor(kept))
+async def test_a_batch_is_linked_to_the_traces_of_all_its_callers() -> None:
+    exporter, provider, gate = InMemorySpanExporter(), TracerProvider(), asyncio.Event()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
     asked: list[httpx.Request] = []
 
     async def bento(request: httpx.Request) -> httpx.Response:
@@ -46,8 +46,8 @@ async def test_a_request_of_many_is_linked_to_the_traces_of_all() -> None:
     gate.set()
     await asyncio.gather(*calls)
     await client.aclose()
-    spans = {span.name: span for span in kept.get_finished_spans() if span.name != "POST"}
-    alone, shared = [span for span in kept.get_finished_spans() if span.name == "POST"]
+    spans = {span.name: span for span in exporter.get_finished_spans() if span.name != "POST"}
+    alone, shared = [span for span in exporter.get_finished_spans() if span.name == "POST"]
     assert alone.parent == spans["first"].context
     assert not alone.links
     assert shared.parent == spans["second"].context
@@ -56,7 +56,7 @@ async def test_a_request_of_many_is_linked_to_the_traces_of_all() -> None:
     assert f"{shared.context.trace_id:032x}" in asked[1].headers["traceparent"]
 
 
-def test_a_trace_begins_with_a_request_and_never_with_a_statement() -> None:
+def test_a_statement_does_not_start_a_trace() -> None:
     tracer = TracerProvider(ParentBased(RootSampler(1.0))).get_tracer("test")
     with tracer.start_as_current_span("probe", kind=trace.SpanKind.CLIENT) as span:
         assert not span.is_recording()

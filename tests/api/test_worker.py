@@ -1,4 +1,4 @@
-"""The worker against a real PostgreSQL; the Bento is played at the wire, to be slow, down and wrong."""
+"""The worker with a real PostgreSQL and a mocked Bento, which can be slow, down or wrong."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ from tests.postgres import ROOT, database_urls
 
 
 class Bento:
-    """Calls a text positive when it says good; `version`, `down`, `gone` and `gate` can change meanwhile."""
+    """Classifies a text that contains 'good' as positive; attributes can be changed during a test."""
 
     def __init__(self) -> None:
         self.version, self.down, self.gone = "1", False, False
@@ -42,7 +42,7 @@ class Bento:
         await self.gate.wait()
         self.asked += 1
         if self.gone:
-            raise httpx.ConnectError("nobody here", request=request)
+            raise httpx.ConnectError("no Bento", request=request)
         if self.down:
             return httpx.Response(503)
         self.read += texts
@@ -102,7 +102,7 @@ async def test_a_new_review_is_analysed_without_waiting_for_the_poll(
         await until(lambda: done(client, review), seconds=30)
     expected = {"label": "positive", "score": 0.9, "model_version": "1"}
     after = await read(client, review)
-    assert after == {**review, "sentiment": expected}, "nothing else has changed, updated_at neither"
+    assert after == {**review, "sentiment": expected}, "nothing else has changed, not even updated_at"
     listed = (await client.get("/api/reviews/tt1?sentiment=positive")).json()["items"]
     assert listed == [after]
 
@@ -111,7 +111,7 @@ async def done(client: httpx.AsyncClient, review: dict[str, Any]) -> bool:
     return (await read(client, review))["sentiment"] is not None
 
 
-async def test_what_was_written_while_no_worker_ran_is_found(
+async def test_reviews_written_while_no_worker_ran_are_analysed(
     database_url: str, bento: Bento, sql: asyncpg.Connection
 ) -> None:
     await sql.execute("TRUNCATE review")
@@ -142,7 +142,7 @@ async def test_many_workers_share_the_reviews(
     assert len(bento.read) == len(set(bento.read)) == 100
 
 
-async def test_an_edit_during_the_analysis_never_keeps_the_old_answer(
+async def test_an_edit_during_the_analysis_discards_the_old_result(
     client: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
 ) -> None:
     bento.gate.clear()
@@ -158,7 +158,7 @@ async def test_an_edit_during_the_analysis_never_keeps_the_old_answer(
     after = await read(client, edited)
     assert after["sentiment"]["label"] == "negative"
     assert (await read(client, rated))["sentiment"]["label"] == "positive"
-    assert sorted(bento.read) == ["Awful.", "Good.", "Good."], "a new rating is no reason to read again"
+    assert sorted(bento.read) == ["Awful.", "Good.", "Good."], "a new rating does not require a new analysis"
 
 
 async def claimed(sql: asyncpg.Connection, count: int) -> bool:
@@ -166,7 +166,7 @@ async def claimed(sql: asyncpg.Connection, count: int) -> bool:
     return bool(found == count)
 
 
-async def test_a_deleted_review_is_nobodys_business(
+async def test_a_review_deleted_during_the_analysis_is_ignored(
     client: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
 ) -> None:
     bento.gate.clear()
@@ -223,7 +223,7 @@ async def test_an_open_breaker_protects_the_bento_from_the_workers_retries(
     assert await sql.fetchval("SELECT max(analyze_attempts) FROM review") == 0, "the texts were not at fault"
 
 
-async def test_a_text_at_which_the_bento_fails_does_not_hold_up_the_others(
+async def test_a_text_that_the_bento_fails_on_does_not_delay_the_others(
     client: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
 ) -> None:
     texts = ("Good.", "poison", "unreadable", "Awful.")
@@ -244,7 +244,7 @@ async def postponed(sql: asyncpg.Connection, count: int) -> bool:
     return bool(await sql.fetchval(words) == count)
 
 
-async def test_what_a_dead_worker_had_claimed_is_due_again(
+async def test_an_expired_lease_makes_a_review_pending_again(
     client: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
 ) -> None:
     review = await create(client)
@@ -256,7 +256,7 @@ async def test_what_a_dead_worker_had_claimed_is_due_again(
         await until(lambda: done(client, review))
 
 
-async def test_a_lost_connection_is_made_again(
+async def test_a_lost_connection_is_reopened(
     client: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
 ) -> None:
     async with working(database_url, bento):
@@ -277,7 +277,7 @@ async def listening(sql: asyncpg.Connection) -> bool:
     return bool(await sql.fetch(f"SELECT 1 {WORKERS} AND state = 'idle'"))
 
 
-async def test_rescoring_brings_old_reviews_to_the_new_model(
+async def test_rescore_analyses_old_reviews_with_the_new_model(
     client: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
 ) -> None:
     reviews = [await create(client, f"Good {number}.") for number in range(5)]
@@ -287,14 +287,14 @@ async def test_rescoring_brings_old_reviews_to_the_new_model(
         bento.version = "2"
         assert await review_queue.rescore(sql, "2", page_size=2) == 5
         assert await review_queue.rescore(sql, "2") == 0
-        assert await all_done(sql), "the old sentiment stays until the new one is there"
+        assert await all_done(sql), "the old sentiment is kept until the new one is stored"
         await until(lambda: all_of_version(sql, "2"))
     assert await review_queue.rescore(sql, "2") == 0
     fresh = await client.get(f"/api/reviews/tt1/{reviews[0]['id']}")
-    assert fresh.headers["ETag"] != etag, "who kept a copy must see that it is old"
+    assert fresh.headers["ETag"] != etag, "a cached copy is stale"
     body = {"author": "Ada", "text": "Bad."}
     replaced = await client.put(f"/api/reviews/{reviews[0]['id']}", json=body, headers={"If-Match": etag})
-    assert replaced.status_code == 200, "a sentiment that came meanwhile is nobody's edit"
+    assert replaced.status_code == 200, "a new sentiment is not an edit"
     again = await client.put(f"/api/reviews/{reviews[0]['id']}", json=body, headers={"If-Match": etag})
     assert again.status_code == 412
 
@@ -304,15 +304,15 @@ async def all_of_version(sql: asyncpg.Connection, version: str) -> bool:
     return bool(await sql.fetchval(words, version))
 
 
-def test_delays_grow_and_end() -> None:
+def test_retry_delays_grow_up_to_a_limit() -> None:
     for attempts, longest in ((0, 5), (1, 10), (5, 160), (99, 3600)):
         found = retry_delay(attempts).total_seconds()
         assert longest / 2 <= found <= longest
     assert retry_delay(10_000) <= LONGEST_DELAY
 
 
-async def test_the_database_is_reached_past_pgbouncer(database_url: str) -> None:
-    pgbouncer = "postgresql+asyncpg://u@127.0.0.1:1/d"  # nobody listens there
+async def test_connect_bypasses_pgbouncer(database_url: str) -> None:
+    pgbouncer = "postgresql+asyncpg://u@127.0.0.1:1/d"  # nothing listens there
     config = Settings(
         _env_file=None,
         database_url=pgbouncer,

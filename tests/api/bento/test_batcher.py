@@ -1,4 +1,8 @@
+"""Coalescing of concurrent calls into few requests."""
+
 import asyncio
+import math
+import time
 from collections.abc import Sequence
 from contextvars import ContextVar
 
@@ -11,7 +15,7 @@ CALLER: ContextVar[str] = ContextVar("caller", default="nobody")
 
 
 class Model:
-    """Answers a text with its capitals, when it is told to."""
+    """Returns each text in upper case once `go` is set."""
 
     def __init__(self) -> None:
         self.sent: list[list[str]] = []
@@ -28,7 +32,7 @@ class Model:
         return [text.upper() for text in texts]
 
 
-def batches(
+def batcher_of(
     model: Model,
     max_requests: int = 1,
     max_texts: int = 4,
@@ -38,9 +42,9 @@ def batches(
     return Batcher(model, max_requests, max_texts, max_seconds, max_pending)
 
 
-async def ask(asked: Batcher[str], *callers: Sequence[str]) -> list[asyncio.Task[list[str]]]:
-    """One task a caller, all of them waiting."""
-    tasks = [asyncio.create_task(asked.submit(texts)) for texts in callers]
+async def submit(batcher: Batcher[str], *callers: Sequence[str]) -> list[asyncio.Task[list[str]]]:
+    """Start one task per caller and let each wait for its results."""
+    tasks = [asyncio.create_task(batcher.submit(texts)) for texts in callers]
     await settle()
     return tasks
 
@@ -51,11 +55,11 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_lone_caller_waits_for_nobody_and_the_next_ones_travel_together() -> None:
+async def test_a_single_call_is_sent_at_once_and_later_calls_share_batches() -> None:
     model = Model()
-    asked = batches(model)
-    first = await ask(asked, ["a"])
-    rest = await ask(asked, ["b", "c"], ["d"], ["e", "f"], ["g"])
+    batcher = batcher_of(model)
+    first = await submit(batcher, ["a"])
+    rest = await submit(batcher, ["b", "c"], ["d"], ["e", "f"], ["g"])
     assert model.sent == [["a"]]
     model.go.set()
     answers = [await task for task in first + rest]
@@ -63,107 +67,113 @@ async def test_a_lone_caller_waits_for_nobody_and_the_next_ones_travel_together(
     assert model.sent == [["a"], ["b", "c", "d"], ["e", "f", "g"]]
 
 
-async def test_no_more_requests_than_allowed_are_under_way() -> None:
+async def test_the_number_of_in_flight_requests_is_limited() -> None:
     model = Model()
-    asked = batches(model, max_requests=2)
-    tasks = [*(await ask(asked, ["a"])), *(await ask(asked, ["b"])), *(await ask(asked, ["c"]))]
+    batcher = batcher_of(model, max_requests=2)
+    tasks = [
+        *(await submit(batcher, ["a"])),
+        *(await submit(batcher, ["b"])),
+        *(await submit(batcher, ["c"])),
+    ]
     assert model.sent == [["a"], ["b"]]
     model.go.set()
     assert [await task for task in tasks] == [["A"], ["B"], ["C"]]
 
 
-async def test_who_asks_again_at_once_does_not_wait_for_others_to_come() -> None:
+async def test_sequential_calls_are_not_delayed() -> None:
     model = Model()
     model.go.set()
-    asked = batches(model)
-    async with asyncio.timeout(1):
-        assert [await asked.submit(["a"]) for _ in range(3)] == [["A"]] * 3
+    batcher = batcher_of(model)
+    async with asyncio.timeout(30):
+        assert [await batcher.submit(["a"]) for _ in range(3)] == [["A"]] * 3
 
 
-async def test_no_more_texts_are_let_in_than_allowed() -> None:
+async def test_the_number_of_pending_texts_is_limited() -> None:
     model = Model()
-    asked = batches(model, max_pending=3)
-    tasks = await ask(asked, ["a"], ["b"])
+    batcher = batcher_of(model, max_pending=3)
+    tasks = await submit(batcher, ["a"], ["b"])
     with pytest.raises(UnavailableError) as raised:
-        await asked.submit(["c", "d"])
+        await batcher.submit(["c", "d"])
     assert raised.value.retry_after == 1
-    tasks += await ask(asked, ["e"])
+    tasks += await submit(batcher, ["e"])
     model.go.set()
     assert [await task for task in tasks] == [["A"], ["B"], ["E"]]
-    assert await asked.submit(["f", "g", "h"]) == ["F", "G", "H"], "there is room again"
+    assert await batcher.submit(["f", "g", "h"]) == ["F", "G", "H"], "the queue has room again"
 
 
-async def test_more_texts_than_fit_are_sent_alone() -> None:
+async def test_a_job_larger_than_a_batch_is_sent_alone() -> None:
     model = Model()
     model.go.set()
-    (task,) = await ask(batches(model, max_texts=2), ["a", "b", "c"])
+    (task,) = await submit(batcher_of(model, max_texts=2), ["a", "b", "c"])
     assert await task == ["A", "B", "C"]
     assert model.sent == [["a", "b", "c"]]
 
 
-async def test_an_error_goes_to_those_whose_texts_were_sent() -> None:
+async def test_an_error_is_raised_in_every_caller_of_the_batch() -> None:
     model = Model()
-    asked = batches(model)
-    tasks = [*(await ask(asked, ["a"])), *(await ask(asked, ["b"], ["c"]))]
+    batcher = batcher_of(model)
+    tasks = [*(await submit(batcher, ["a"])), *(await submit(batcher, ["b"], ["c"]))]
     model.error = ValueError("no")
     model.go.set()
     assert [type(answer) for answer in await asyncio.gather(*tasks, return_exceptions=True)] == [
         ValueError
     ] * 3
     model.error = None
-    assert await asked.submit(["d"]) == ["D"]
+    assert await batcher.submit(["d"]) == ["D"]
 
 
-async def test_whose_caller_is_gone_is_not_sent() -> None:
+async def test_a_cancelled_job_is_not_sent() -> None:
     model = Model()
-    asked = batches(model)
-    (first, gone, last) = [
-        *(await ask(asked, ["a"])),
-        *(await ask(asked, ["b"])),
-        *(await ask(asked, ["c"])),
+    batcher = batcher_of(model)
+    (first, cancelled, last) = [
+        *(await submit(batcher, ["a"])),
+        *(await submit(batcher, ["b"])),
+        *(await submit(batcher, ["c"])),
     ]
-    gone.cancel()
+    cancelled.cancel()
     model.go.set()
     assert [await first, await last] == [["A"], ["C"]]
     assert model.sent == [["a"], ["c"]]
 
 
-async def test_who_would_wait_too_long_is_told_when_to_come_again() -> None:
+async def test_a_call_that_would_wait_too_long_is_rejected_with_retry_after() -> None:
     model = Model()
-    asked = batches(model, max_seconds=0.2)
-    (slow,) = await ask(asked, ["a"])
+    batcher = batcher_of(model, max_seconds=0.2)
+    began = time.monotonic()
+    (slow,) = await submit(batcher, ["a"])
     await asyncio.sleep(0.25)
     model.go.set()
     await slow
+    elapsed = time.monotonic() - began
     model.go.clear()
-    tasks = await ask(asked, *(["b"] for _ in range(8)))
+    tasks = await submit(batcher, *(["b"] for _ in range(8)))
     with pytest.raises(UnavailableError) as raised:
-        await asked.submit(["c"])
+        await batcher.submit(["c"])
     assert raised.value.retry_after is not None
-    assert 2 <= raised.value.retry_after <= 8  # eight texts at a quarter of a second each
+    assert 2 <= raised.value.retry_after <= math.ceil(8 * elapsed)  # eight texts are pending
     model.go.set()
     assert [await task for task in tasks] == [["B"]] * 8
-    assert await asked.submit(["d"]) == ["D"]
+    assert await batcher.submit(["d"]) == ["D"]
 
 
-async def test_closing_leaves_nobody_waiting() -> None:
+async def test_closing_cancels_all_callers() -> None:
     model = Model()
-    asked = batches(model)
-    tasks = [*(await ask(asked, ["a"])), *(await ask(asked, ["b"]))]
-    await asked.aclose()
-    async with asyncio.timeout(1):
+    batcher = batcher_of(model)
+    tasks = [*(await submit(batcher, ["a"])), *(await submit(batcher, ["b"]))]
+    await batcher.aclose()
+    async with asyncio.timeout(30):
         results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result) for result in results] == [asyncio.CancelledError] * 2
 
 
-async def test_texts_travel_in_the_context_of_their_first_caller() -> None:
-    """And not in that of whoever came when nothing was under way, whose request may be over long since."""
+async def test_a_batch_is_sent_in_the_context_of_its_first_caller() -> None:
+    """Not in the context of the call that started the sender task, which may have ended long ago."""
     model = Model()
-    asked = batches(model)
+    batcher = batcher_of(model)
 
     async def call(name: str) -> None:
         CALLER.set(name)
-        await asked.submit([name])
+        await batcher.submit([name])
 
     calls = [asyncio.create_task(call("ada"))]
     await settle()

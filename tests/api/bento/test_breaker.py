@@ -1,4 +1,4 @@
-"""When the Bento is asked no more, and when again; it is played at the wire."""
+"""When the circuit opens and closes, with a mocked Bento."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ SECONDS = 60
 
 
 class Bento:
-    """Answers, or does what `failing` says; `asked` counts what came through to it."""
+    """Answers, or fails as `failing` says; `asked` counts the requests."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -46,7 +46,7 @@ def bento() -> Bento:
 
 
 async def outcome(client: BentoClient) -> str:
-    """What became of one text."""
+    """Classify one text; return `answer` or the name of the error."""
     try:
         await client.classify(["x"])
     except ApiError as error:
@@ -62,8 +62,8 @@ async def opened(client: BentoClient, bento: Bento) -> None:
 
 
 @pytest.mark.parametrize("failing", [httpx.ConnectError, httpx.ReadError, httpx.ReadTimeout, 504])
-async def test_who_comes_after_the_last_failure_in_a_row_is_refused_at_once(
-    bento: Bento, failing: int | type[httpx.TransportError], caplog: pytest.LogCaptureFixture
+async def test_after_consecutive_failures_calls_are_rejected_at_once(
+    bento: Bento, failing: int | type[httpx.TransportError], caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:
     bento.failing = failing
     async with connected(bento, api_bento_breaker_failures=3, api_bento_breaker_seconds=20) as client:
@@ -74,13 +74,13 @@ async def test_who_comes_after_the_last_failure_in_a_row_is_refused_at_once(
             with pytest.raises(UnavailableError) as raised:
                 await client.classify(["x"])
     assert bento.asked == asked
-    assert time.monotonic() - began < 1
-    assert raised.value.retry_after in {19, 20}
+    assert time.monotonic() - began < 5, "without waiting for a timeout of 10 seconds"
+    assert raised.value.retry_after == 20
     assert caplog.text.count("circuit opened") == 1
 
 
 @pytest.mark.parametrize("failing", [429, 503, 500, 502, 400, 200, httpx.DecodingError])
-async def test_who_answers_is_there_whatever_it_says(
+async def test_any_answer_shows_that_the_bento_is_available(
     bento: Bento, failing: int | type[httpx.TransportError]
 ) -> None:
     bento.failing = failing
@@ -90,7 +90,7 @@ async def test_who_answers_is_there_whatever_it_says(
     assert bento.asked == 5
 
 
-async def test_an_answer_between_failures_starts_the_count_anew(bento: Bento) -> None:
+async def test_an_answer_resets_the_count_of_failures(bento: Bento) -> None:
     async with connected(bento, api_bento_breaker_failures=2) as client:
         for failing in (httpx.ConnectError, None, httpx.ConnectError, 503, httpx.ConnectError):
             bento.failing = failing
@@ -100,7 +100,7 @@ async def test_an_answer_between_failures_starts_the_count_anew(bento: Bento) ->
 
 async def test_one_probe_goes_through_and_its_answer_closes(bento: Bento, clock: Clock) -> None:
     settings = {"api_bento_breaker_failures": 2, "api_bento_breaker_seconds": SECONDS}
-    # The probe has the only place for a request: nobody may wait until it is free.
+    # The probe occupies the only request slot; other calls must not wait for it.
     async with connected(bento, **settings, api_bento_max_requests=1) as client:
         await opened(client, bento)
         clock.advance(SECONDS)
@@ -110,7 +110,7 @@ async def test_one_probe_goes_through_and_its_answer_closes(bento: Bento, clock:
         await until(bento.was_asked)
         async with asyncio.timeout(60):
             assert [await outcome(client) for _ in range(50)] == ["UnavailableError"] * 50
-        assert not await client.is_ready(), "whoever analyses now is refused"
+        assert not await client.is_ready(), "calls are rejected"
         assert (bento.asked, probe.done()) == (1, False)
         bento.go.set()
         assert await probe == "answer"
@@ -137,4 +137,4 @@ async def test_is_ready_says_whether_texts_are_sent(bento: Bento, clock: Clock) 
         await opened(client, bento)
         assert not await client.is_ready()
         clock.advance(SECONDS)
-        assert await client.is_ready(), "the next one is sent"
+        assert await client.is_ready(), "the next call is sent as a probe"

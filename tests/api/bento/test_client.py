@@ -1,3 +1,5 @@
+"""The client of the Bento: requests, answers, errors and timeouts."""
+
 import asyncio
 import json
 import socket
@@ -35,7 +37,7 @@ async def connected(
 
 @asynccontextmanager
 async def server(answer: Callable[[asyncio.StreamWriter], Any]) -> AsyncIterator[str]:
-    """A server on a real port that reads the head of a request and then does what it wants; its URL."""
+    """Run a server that reads the headers of a request and calls `answer`; yield its URL."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -49,7 +51,7 @@ async def server(answer: Callable[[asyncio.StreamWriter], Any]) -> AsyncIterator
         yield "http://{}:{}".format(*listening.sockets[0].getsockname())
 
 
-async def test_classify_sends_the_texts_and_reads_the_answers_in_order() -> None:
+async def test_classify_returns_one_result_per_text_in_order() -> None:
     sent: list[tuple[str, str, Any]] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -83,9 +85,7 @@ async def test_classify_sends_the_texts_and_reads_the_answers_in_order() -> None
         json.dumps([GOOD]).encode("utf-16"),
     ],
 )
-async def test_an_answer_that_makes_no_sense_is_a_bad_gateway(
-    content: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_invalid_answer_is_a_bad_gateway(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with connected(lambda _: httpx.Response(200, content=content)) as client:
         with pytest.raises(BadGatewayError):
             await client.classify(["x"])
@@ -106,7 +106,7 @@ async def test_an_answer_that_makes_no_sense_is_a_bad_gateway(
         (504, GatewayTimeoutError),
     ],
 )
-async def test_a_refusal_of_the_bento_becomes_ours(status: int, error: type[Exception]) -> None:
+async def test_an_error_status_is_mapped(status: int, error: type[Exception]) -> None:
     async with connected(lambda _: httpx.Response(status, json=[GOOD], headers={"Location": "/"})) as client:
         with pytest.raises(error):
             await client.classify(["x"])
@@ -116,7 +116,7 @@ async def test_a_refusal_of_the_bento_becomes_ours(status: int, error: type[Exce
     ("header", "seconds"),
     [({"Retry-After": "17"}, 17), ({"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}, 5), ({}, 5)],
 )
-async def test_the_bento_decides_when_to_come_again(header: dict[str, str], seconds: int) -> None:
+async def test_retry_after_of_the_bento_is_passed_on(header: dict[str, str], seconds: int) -> None:
     async with connected(lambda _: httpx.Response(503, headers=header)) as client:
         with pytest.raises(UnavailableError) as raised:
             await client.classify(["x"])
@@ -136,9 +136,7 @@ async def test_the_bento_decides_when_to_come_again(header: dict[str, str], seco
         (httpx.DecodingError, BadGatewayError),
     ],
 )
-async def test_a_failure_on_the_way_has_its_status(
-    failure: type[httpx.RequestError], error: type[Exception]
-) -> None:
+async def test_a_transport_error_is_mapped(failure: type[httpx.RequestError], error: type[Exception]) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         raise failure("no", request=request)
 
@@ -148,7 +146,7 @@ async def test_a_failure_on_the_way_has_its_status(
         assert not await client.is_ready()
 
 
-async def test_nobody_listening_is_unavailable() -> None:
+async def test_a_refused_connection_is_unavailable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -158,7 +156,7 @@ async def test_nobody_listening_is_unavailable() -> None:
             assert not await client.is_ready()
 
 
-async def test_silence_is_a_timeout() -> None:
+async def test_no_response_is_a_timeout() -> None:
     async with (
         server(lambda _: asyncio.sleep(1)) as url,
         connected(bento_url=url, api_bento_timeout_seconds=0.1) as client,
@@ -167,19 +165,19 @@ async def test_silence_is_a_timeout() -> None:
             await client.classify(["x"])
 
 
-async def test_an_answer_that_dribbles_in_is_a_timeout() -> None:
-    async def dribble(writer: asyncio.StreamWriter) -> None:
+async def test_a_slow_response_body_is_a_timeout() -> None:
+    async def send_slowly(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         for _ in range(20):
             writer.write(b" ")
             await asyncio.sleep(0.05)
 
-    async with server(dribble) as url, connected(bento_url=url, api_bento_timeout_seconds=0.2) as client:
+    async with server(send_slowly) as url, connected(bento_url=url, api_bento_timeout_seconds=0.2) as client:
         with pytest.raises(GatewayTimeoutError):
             await client.classify(["x"])
 
 
-async def test_who_comes_while_a_request_is_under_way_shares_the_next() -> None:
+async def test_calls_during_a_request_share_the_next_one() -> None:
     sent: list[list[str]] = []
     asked, go = asyncio.Event(), asyncio.Event()
 
@@ -201,11 +199,11 @@ async def test_who_comes_while_a_request_is_under_way_shares_the_next() -> None:
         answers = await asyncio.gather(*calls)
     assert sent == [["1"], ["2", "?", "4"]]
     versions = [getattr(answer, "model_version", None) for (answer,) in answers]
-    assert versions == ["1", "2", None, "4"], "an error for one text is no error for its neighbours"
+    assert versions == ["1", "2", None, "4"], "an error for one text does not affect the others"
 
 
 @pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False), (404, False)])
-async def test_is_ready_asks_the_bento(status: int, ready: bool) -> None:
+async def test_is_ready_calls_readyz(status: int, ready: bool) -> None:
     paths: list[str] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -217,7 +215,7 @@ async def test_is_ready_asks_the_bento(status: int, ready: bool) -> None:
     assert paths == ["/readyz"]
 
 
-async def test_the_environments_proxy_is_not_for_the_bento(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxy_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
 
     async def ok(writer: asyncio.StreamWriter) -> None:

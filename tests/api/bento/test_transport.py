@@ -1,4 +1,4 @@
-"""A server on a real port that ends its connections as servers do."""
+"""Retries on stale connections, with a real server that closes its connections."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ class Server:
 
 @asynccontextmanager
 async def server(*answers: Answer) -> AsyncIterator[Server]:
-    """Does to the first, second... request of each connection what `answers` say, in turn."""
+    """Run a server that answers the n-th request of every connection with `answers[n]`."""
     found = Server("")
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -68,7 +68,7 @@ async def server(*answers: Answer) -> AsyncIterator[Server]:
 
 
 @pytest.mark.parametrize("end", [close, reset])
-async def test_a_kept_connection_that_was_closed_costs_no_caller_an_error(end: Answer) -> None:
+async def test_a_request_on_a_stale_connection_is_retried(end: Answer) -> None:
     async with server(good, end) as bento, connected(bento_url=bento.url) as client:
         for _ in range(3):
             assert await client.classify(["x"])
@@ -76,14 +76,14 @@ async def test_a_kept_connection_that_was_closed_costs_no_caller_an_error(end: A
 
 
 @pytest.mark.parametrize("end", [close, reset])
-async def test_who_hangs_up_on_a_new_connection_is_not_asked_again(end: Answer) -> None:
+async def test_a_request_on_a_new_connection_is_not_retried(end: Answer) -> None:
     async with server(end) as bento, connected(bento_url=bento.url) as client:
         with pytest.raises(UnavailableError):
             await client.classify(["x"])
     assert bento.requests == 1
 
 
-async def test_an_answer_that_breaks_off_is_not_asked_for_again() -> None:
+async def test_an_interrupted_response_is_not_retried() -> None:
     async with server(good, break_off) as bento, connected(bento_url=bento.url) as client:
         await client.classify(["x"])
         with pytest.raises(UnavailableError):

@@ -1,4 +1,4 @@
-"""What HTTP asks of a service, whatever it serves."""
+"""HTTP semantics common to all routes: media types, sizes, request ids, compression, CORS."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,7 +17,7 @@ WRITES = [("POST", "/api/reviews"), ("POST", "/api/analyze"), ("POST", "/api/ana
 @pytest.mark.parametrize(
     "content_type", [None, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"]
 )
-async def test_a_body_of_another_type_is_415(
+async def test_a_body_of_another_media_type_is_415(
     client: httpx.AsyncClient, method: str, path: str, content_type: str | None
 ) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
@@ -25,25 +25,27 @@ async def test_a_body_of_another_type_is_415(
     assert "application/json" in problem(response, 415)["detail"]
 
 
-async def test_json_may_say_its_charset(client: httpx.AsyncClient) -> None:
+async def test_the_media_type_may_have_a_charset(client: httpx.AsyncClient) -> None:
     headers = {"Content-Type": 'Application/JSON; charset="utf-8"'}
     assert (await client.post("/api/reviews", json=REVIEW, headers=headers)).status_code == 201
 
 
-async def test_a_replacement_of_another_type_is_415(client: httpx.AsyncClient) -> None:
+async def test_a_replacement_of_another_media_type_is_415(client: httpx.AsyncClient) -> None:
     review = await create(client)
     response = await client.put(f"/api/reviews/{review['id']}", content=b"x")
     problem(response, 415)
-    assert (await client.delete(f"/api/reviews/{review['id']}")).status_code == 204, "without a body, no type"
+    assert (await client.delete(f"/api/reviews/{review['id']}")).status_code == 204, (
+        "no body needs no media type"
+    )
 
 
-async def test_a_path_that_is_not_there_is_404_whatever_the_body(client: httpx.AsyncClient) -> None:
+async def test_an_unknown_path_is_404_whatever_the_body(client: httpx.AsyncClient) -> None:
     problem(await client.post("/api/nothing", content=b"x"), 404)
     problem(await client.put("/api/analyze", content=b"x"), 405)
 
 
 @pytest.mark.parametrize(("method", "path"), WRITES)
-async def test_too_long_a_body_is_413(client: httpx.AsyncClient, method: str, path: str) -> None:
+async def test_too_large_a_body_is_413(client: httpx.AsyncClient, method: str, path: str) -> None:
     declared = await client.request(
         method, path, content=b"x" * (MAX_BYTES + 1), headers={"Content-Type": "application/json"}
     )
@@ -70,7 +72,7 @@ async def test_the_largest_batch_fits(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("sent", ["abc-123_X.7", None, "spaced out", "x" * 129, "é"])
-async def test_a_request_has_an_id(client: httpx.AsyncClient, sent: str | None) -> None:
+async def test_every_response_has_a_request_id(client: httpx.AsyncClient, sent: str | None) -> None:
     headers = [] if sent is None else [(b"X-Request-ID", sent.encode())]
     for path in ("/livez", "/nothing"):
         (answered,) = (await client.get(path, headers=headers)).headers.get_list("X-Request-ID")
@@ -78,7 +80,7 @@ async def test_a_request_has_an_id(client: httpx.AsyncClient, sent: str | None) 
         assert answered
 
 
-async def test_long_answers_are_compressed_for_who_can_read_them(client: httpx.AsyncClient) -> None:
+async def test_long_responses_are_compressed_if_accepted(client: httpx.AsyncClient) -> None:
     for _ in range(10):
         await create(client, text="good " * 100)
     path = f"/api/reviews/{REVIEW['movie_id']}"
@@ -93,16 +95,16 @@ def preflight(origin: str) -> dict[str, Any]:
     return {"Origin": origin, **asked}
 
 
-async def test_other_origins_are_let_in_by_name_only(serve: Serve) -> None:
-    async with serve(api_cors_origins=["https://ours.example"]) as client:
-        ours = await client.options("/api/reviews/x", headers=preflight("https://ours.example"))
-        theirs = await client.options("/api/reviews/x", headers=preflight("https://theirs.example"))
-        read = await client.get("/livez", headers={"Origin": "https://ours.example"})
-    assert ours.headers["Access-Control-Allow-Origin"] == "https://ours.example"
-    assert "Access-Control-Allow-Origin" not in theirs.headers
+async def test_configured_origins_are_allowed(serve: Serve) -> None:
+    async with serve(api_cors_origins=["https://allowed.example"]) as client:
+        allowed = await client.options("/api/reviews/x", headers=preflight("https://allowed.example"))
+        other = await client.options("/api/reviews/x", headers=preflight("https://other.example"))
+        read = await client.get("/livez", headers={"Origin": "https://allowed.example"})
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://allowed.example"
+    assert "Access-Control-Allow-Origin" not in other.headers
     assert "ETag" in read.headers["Access-Control-Expose-Headers"]
 
 
-async def test_no_other_origin_is_let_in_unless_named(client: httpx.AsyncClient) -> None:
-    response = await client.get("/livez", headers={"Origin": "https://ours.example"})
+async def test_no_origin_is_allowed_by_default(client: httpx.AsyncClient) -> None:
+    response = await client.get("/livez", headers={"Origin": "https://allowed.example"})
     assert "Access-Control-Allow-Origin" not in response.headers
