@@ -1,29 +1,46 @@
 """Promotion and serving with an MLflow server that proxies the artifacts."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bentos.sentiment.champion import files
 from bentos.sentiment.promote import main
 from bentos.sentiment.registry import NoChampionError
 from bentos.sentiment.settings import Settings
-from tests.bentos.conftest import MlflowServer, stop
+from tests.bentos.conftest import MlflowServer
 from tests.bentos.registration import register
 
 
-def test_from_registration_to_a_stopped_server(
-    own_mlflow_server: MlflowServer,
+@contextlib.contextmanager
+def suspended(server: MlflowServer) -> Iterator[None]:
+    """Stop the server's processes: it accepts connections and answers nothing."""
+    parent = psutil.Process(server.process.pid)
+    processes = [parent, *parent.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+def test_from_registration_to_a_server_that_hangs(
+    mlflow_server: MlflowServer,
     settings: Settings,
     serving: list[Path],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    url = own_mlflow_server.url
+    url = mlflow_server.url
     monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
     settings = settings.model_copy(update={"tracking_uri": url})
-    client = own_mlflow_server.client
+    client = mlflow_server.client
     register(client, serving[0], "0.80")
     register(client, serving[1], "0.85")
 
@@ -35,13 +52,14 @@ def test_from_registration_to_a_stopped_server(
     assert main(["--version", "2"]) == 0
     assert main(["--version", "1"]) == 5
     assert files.fetch(settings).version == "2"
-    assert (files.fetched(settings).folder / "model.bin").read_bytes() == (
-        serving[1] / "model.bin"
-    ).read_bytes()
+    fetched = files.fetched(settings).folder / "model.bin"
+    assert fetched.read_bytes() == (serving[1] / "model.bin").read_bytes()
 
-    stop(own_mlflow_server.process)
-    started = time.monotonic()
-    assert files.fetch(settings).version == "2"
-    assert main(["--status"]) == 3
-    assert time.monotonic() - started < 20
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with suspended(mlflow_server):
+        started = time.monotonic()
+        impatient = settings.model_copy(update={"registry_timeout_seconds": 1})
+        assert files.fetch(impatient).version == "2"
+        assert main(["--status"]) == 3
+        assert time.monotonic() - started < 20
     assert "cannot use MLflow" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from tests.bentos.conftest import (
 from tests.bentos.registration import register
 from tests.bentos.reviews import REVIEWS
 
-CLIENTS = 16
+CLIENTS = 4
 
 
 class Clients:
