@@ -14,7 +14,7 @@ from bentos.sentiment.promotion.errors import PromotionError
 from bentos.sentiment.promotion.history import Plan
 from bentos.sentiment.settings import Settings
 
-CHANGES = 4
+CHANGES = 3
 VERSIONS = 5
 
 
