@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -79,16 +80,24 @@ def test_requests_in_flight_are_answered_before_shutdown(offline: Registry) -> N
     with serve(offline, SENTIMENT_MAX_BATCH_SIZE="2", **patient) as server:
         in_progress = 'bentoml_service_request_in_progress{endpoint="/classify"'
         answered = 'bentoml_service_request_total{endpoint="/classify"'
-        before = server.metric(answered)
-        connections = [send(server, number, length=12) for number in range(10)]
-        wait_for(
-            lambda: server.metric(in_progress) + server.metric(answered) - before == 10, "the 10 requests"
-        )
-        assert server.metric(in_progress) > 0, "some requests must be unanswered at shutdown"
-        server.process.terminate()
-        for connection in connections:
-            assert connection.recv(100).startswith(b"HTTP/1.1 200")
-            connection.close()
+        connections: list[socket.socket] = []
+        with ExitStack() as opened:
+
+            def are_in_flight() -> bool:
+                """Send 10 requests. When all are admitted, a busy machine may have answered them."""
+                before = server.metric(answered)
+                for _ in range(10):
+                    connections.append(opened.enter_context(send(server, len(connections), length=12)))
+                wait_for(
+                    lambda: server.metric(in_progress) + server.metric(answered) - before == 10,
+                    "the 10 admissions",
+                )
+                return server.metric(in_progress) > 0
+
+            wait_for(are_in_flight, "unanswered requests")
+            server.process.terminate()
+            for connection in connections:
+                assert connection.recv(100).startswith(b"HTTP/1.1 200")
         server.process.wait(READY_SECONDS)
 
 
