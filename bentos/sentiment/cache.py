@@ -1,4 +1,4 @@
-"""Answers kept for texts that come again."""
+"""A cache of predictions."""
 
 import hashlib
 from collections import OrderedDict
@@ -8,9 +8,9 @@ T = TypeVar("T")
 
 
 class Cache(Generic[T]):
-    """The answers of one model to the last `size` texts, of about 300 bytes each: it keeps no text.
+    """Least-recently-used cache of one model's answers to `size` texts, about 300 bytes each.
 
-    A text is known by a 16-byte hash. Not safe for threads: it belongs to the one that calls the engine.
+    Stores a 16-byte hash in place of each text. Not thread-safe: used only by the engine's thread.
     """
 
     def __init__(self, size: int) -> None:

@@ -1,4 +1,4 @@
-"""The exported model on the CPU: OpenVINO."""
+"""Runs the exported model on the CPU with OpenVINO."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -11,32 +11,32 @@ from numpy.typing import NDArray
 from bentos.sentiment.windows import Inputs, padded
 
 SIZES = (8, 4, 2, 1)
-"""Windows in one inference. Sorted by length, eight waste little on padding; 16 or 32 are no faster."""
+"""Batch sizes of an inference. Eight windows sorted by length need little padding; 16 or 32 are no faster."""
 
 WIDTHS = (*range(16, 64, 16), *range(64, 256, 32), *range(256, 513, 64))
-"""Tokens to which the windows of one inference are padded. OpenVINO compiles for every shape that it meets,
-which takes longer than the inference, and remembers it: with every length a shape, it came to 2 GB."""
+"""Lengths to which windows are padded, in tokens. OpenVINO compiles and keeps a kernel for every new input
+shape, which takes longer than the inference. With one shape per length, memory grew to 2 GB."""
 
-THREADS_A_STREAM = 2
-"""One thread a stream would do 5 % more texts of a full queue, and take half as long again for a lone one."""
+THREADS_PER_STREAM = 2
+"""One thread per stream would give 5 % more throughput, but 50 % more latency for a single request."""
 
 
 class OpenVinoModel:
-    """model.xml and model.bin of `folder`, on so many threads; 0 takes every core."""
+    """The model in `folder`/model.xml and model.bin, run with `threads` threads; 0 uses every core."""
 
     def __init__(self, folder: Path, max_tokens: int, threads: int = 0) -> None:
         self._widths = [*(width for width in WIDTHS if width < max_tokens), max_tokens]
         threads = threads or len(os.sched_getaffinity(0))
         config = {
             "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": max(1, threads // THREADS_A_STREAM),  # the queue feeds them all
-            "INFERENCE_PRECISION_HINT": "f32",  # else the CPU decides, and machines disagree on a score
+            "NUM_STREAMS": max(1, threads // THREADS_PER_STREAM),  # all fed by one AsyncInferQueue
+            "INFERENCE_PRECISION_HINT": "f32",  # otherwise precision, and so the scores, depend on the CPU
         }
         self._compiled = ov.Core().compile_model(folder / "model.xml", "CPU", config)
         self._queue = ov.AsyncInferQueue(self._compiled)
 
     def logits(self, windows: Sequence[list[int]]) -> NDArray[np.float32]:
-        """[windows, labels] of windows that come longest first."""
+        """Return logits [windows, labels] for windows sorted by length, longest first."""
         logits = np.empty((len(windows), self._compiled.output(0).partial_shape[1].get_length()), np.float32)
 
         def collect(request: ov.InferRequest, rows: slice) -> None:
@@ -49,7 +49,7 @@ class OpenVinoModel:
         return logits
 
     def warm_up(self) -> None:
-        """Meet the shapes of a lone text and of many in every stream now; the others are met in passing."""
+        """Compile the largest and smallest batch of each width in every stream; the rest on first use."""
         for width in self._widths:
             for size in (SIZES[0], SIZES[-1]):
                 for _ in range(len(self._queue)):
@@ -61,7 +61,7 @@ class OpenVinoModel:
 
 
 def sub_batches(count: int, streams: int) -> Iterator[slice]:
-    """Cut so many rows into sub-batches; when they are few, every stream gets some."""
+    """Split `count` rows into sub-batches, small enough that every stream gets work."""
     share = max(1, count // streams)
     start = 0
     while start < count:

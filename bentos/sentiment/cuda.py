@@ -1,4 +1,4 @@
-"""The trained model on an NVIDIA GPU: PyTorch in bf16 with fused attention. Needs the extra `cuda`."""
+"""Runs the trained model on an NVIDIA GPU: PyTorch, bf16, fused attention. Needs the extra `cuda`."""
 
 import ctypes
 from collections.abc import Iterator, Sequence
@@ -12,14 +12,14 @@ from bentos.sentiment.windows import padded
 
 WEIGHTS = "model.safetensors"
 FILES = ("config.json", WEIGHTS)
-"""Of the folder `model/` beside the exported form: the trained model as transformers saves it."""
+"""Files of the trained model, as transformers saves them, in model/ beside the exported form."""
 
 TOKENS = 16_384
-"""In one inference, padding included: keeps a GPU busy and takes less than a gigabyte."""
+"""Maximum tokens per inference, padding included: saturates a GPU and needs less than 1 GB."""
 
 
 def is_present() -> bool:
-    """Whether there is a GPU, a driver, and PyTorch. Asks the driver, as importing PyTorch takes seconds."""
+    """Return whether a GPU, its driver and PyTorch are present, without importing PyTorch (seconds)."""
     if not (find_spec("torch") and find_spec("transformers")):
         return False
     try:
@@ -31,7 +31,7 @@ def is_present() -> bool:
 
 
 class TorchModel:
-    """The files of `folder`/model on a device of PyTorch."""
+    """The model in `folder`/model, on a PyTorch device."""
 
     def __init__(self, folder: Path, device: str = "cuda", dtype: str = "bfloat16") -> None:
         import torch
@@ -45,11 +45,11 @@ class TorchModel:
         self._model = model.to(self._device).eval()
 
     def logits(self, windows: Sequence[list[int]]) -> NDArray[np.float32]:
-        """[windows, labels] of windows that come longest first."""
+        """Return logits [windows, labels] for windows sorted by length, longest first."""
         return np.concatenate([self._infer(windows[rows]) for rows in sub_batches([*map(len, windows)])])
 
     def warm_up(self) -> None:
-        """The first inference loads the kernels."""
+        """Load the kernels, which the first inference does."""
         self.logits([[1] * 8])
 
     def _infer(self, windows: Sequence[list[int]]) -> NDArray[np.float32]:
@@ -63,7 +63,7 @@ class TorchModel:
 
 
 def sub_batches(lengths: Sequence[int]) -> Iterator[slice]:
-    """Cut rows that come longest first so that each part has at most TOKENS with its padding."""
+    """Split rows, sorted by length and longest first, into parts of at most TOKENS tokens after padding."""
     start = 0
     while start < len(lengths):
         end = start + max(1, TOKENS // lengths[start])

@@ -1,4 +1,4 @@
-"""Texts to class probabilities: a tokenizer and a model, on the CPU or on a GPU."""
+"""Tokenizes texts and runs the model on them, on the CPU or a GPU."""
 
 import itertools
 import json
@@ -17,8 +17,8 @@ from bentos.sentiment.windows import SPECIAL, windows
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The likeliest label, its probability, and whether a part of the text was left out."""
+class Prediction:
+    """The most likely label, its probability, and whether the middle of the text was left out."""
 
     label: str
     score: float
@@ -26,20 +26,20 @@ class Verdict:
 
 
 class Model(Protocol):
-    """What runs the inferences."""
+    """A loaded model."""
 
     def logits(self, windows: Sequence[list[int]]) -> NDArray[np.float32]:
-        """[windows, labels] of windows, lists of token ids, that come longest first."""
+        """Return logits [windows, labels]. Windows are lists of token ids, longest first."""
 
     def warm_up(self) -> None:
-        """Do now what only the first inferences need."""
+        """Run the initialization that the first inferences would otherwise trigger."""
 
 
 class Engine:
-    """One loaded model. Call it from one thread at a time.
+    """A tokenizer and a loaded model. Not thread-safe.
 
-    `folder` holds model.xml, model.bin, tokenizer.json and serving.json, as the pipeline exports them. If it
-    also holds model/, the trained form, and there is a GPU, that runs.
+    `folder` contains model.xml, model.bin, tokenizer.json and serving.json, as exported by the pipeline. The
+    trained form in model/, if it is also there, is used when a GPU is present.
     """
 
     def __init__(self, folder: Path, threads: int = 0) -> None:
@@ -52,40 +52,40 @@ class Engine:
         self._tokenizer.no_truncation()
         self._model = load(folder, self.max_tokens, threads)
 
-    def classify(self, texts: Sequence[str]) -> list[Verdict]:
-        """One verdict a text, in the order of the texts."""
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """Return one prediction per text, in order."""
         tokens = self._tokenize(texts)
-        probabilities = self._read(tokens)
-        most = self.windows * (self.max_tokens - SPECIAL)
+        probabilities = self._predict(tokens)
+        limit = self.windows * (self.max_tokens - SPECIAL)
         return [
-            Verdict(self.labels[best], float(row[best]), len(ids) - SPECIAL > most)
+            Prediction(self.labels[best], float(row[best]), len(ids) - SPECIAL > limit)
             for row, best, ids in zip(probabilities, probabilities.argmax(axis=1), tokens, strict=True)
         ]
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Class probabilities, [texts, labels], in the order of the texts."""
-        return self._read(self._tokenize(texts))
+        """Return class probabilities [texts, labels], in order."""
+        return self._predict(self._tokenize(texts))
 
     def warm_up(self) -> None:
-        """Do now what only the first texts need."""
+        """Run the initialization that the first texts would otherwise trigger."""
         self._model.warm_up()
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
-    def _read(self, tokens: Sequence[list[int]]) -> NDArray[np.float32]:
-        """The mean of the windows of each text."""
-        read = [windows(ids, self.max_tokens, self.windows) for ids in tokens]
-        probabilities = self._infer(list(itertools.chain.from_iterable(read)))
+    def _predict(self, tokens: Sequence[list[int]]) -> NDArray[np.float32]:
+        """Average the probabilities over the windows of each text."""
+        windows_per_text = [windows(ids, self.max_tokens, self.windows) for ids in tokens]
+        probabilities = self._infer(list(itertools.chain.from_iterable(windows_per_text)))
         if len(probabilities) == len(tokens):
             return probabilities
-        ends = np.cumsum([len(own) for own in read])
-        return np.stack([own.mean(axis=0) for own in np.split(probabilities, ends[:-1])])
+        ends = np.cumsum([len(of_text) for of_text in windows_per_text])
+        return np.stack([of_text.mean(axis=0) for of_text in np.split(probabilities, ends[:-1])])
 
     def _infer(self, windows: Sequence[list[int]]) -> NDArray[np.float32]:
         if not windows:
             return np.empty((0, len(self.labels)), np.float32)
-        # Longest first, so that no stream is left alone with the longest at the end.
+        # Longest first, so that the streams finish at about the same time.
         order = sorted(range(len(windows)), key=lambda row: -len(windows[row]))
         probabilities = np.empty((len(windows), len(self.labels)), np.float32)
         probabilities[order] = softmax(self._model.logits([windows[row] for row in order]))
@@ -93,7 +93,7 @@ class Engine:
 
 
 def load(folder: Path, max_tokens: int, threads: int) -> Model:
-    """The model on the best device there is."""
+    """Load the model on a GPU if possible, otherwise on the CPU."""
     if (folder / "model").is_dir() and cuda.is_present():
         return cuda.TorchModel(folder)
     return OpenVinoModel(folder, max_tokens, threads)

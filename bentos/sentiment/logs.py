@@ -1,4 +1,4 @@
-"""Log lines as JSON, each with the request and the trace that it belongs to, and the model that is served."""
+"""JSON log lines with the request id, the trace and the version of the served model."""
 
 import logging
 from logging.config import dictConfig
@@ -9,16 +9,16 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 
 
 class Context(logging.Filter):
-    """Adds what the line belongs to, and lets every line through."""
+    """Add context to every record; reject none."""
 
     model_version: str | None = None
-    """What this process serves; the parent of the workers serves nothing."""
+    """Version served by this worker; None in the parent of the workers."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if request_id := correlation_id.get():
             record.request_id = request_id
         else:
-            # BentoML sets it to the id of its span, and a line has that already.
+            # BentoML sets it to its span id, which the line contains as span_id.
             record.__dict__.pop("request_id", None)
         if self.model_version:
             record.model_version = self.model_version
@@ -30,7 +30,7 @@ class Context(logging.Filter):
 
 
 def write_json() -> None:
-    """Have this process write all of its lines so, to standard output."""
+    """Configure logging of this process: JSON lines on standard output."""
     level = {"level": "INFO", "handlers": [], "propagate": True}
     dictConfig(
         {

@@ -1,4 +1,4 @@
-"""Make a registered version the champion, the one that is served: python -m bentos.sentiment.promote."""
+"""Make a registered version the champion, which is served: python -m bentos.sentiment.promote."""
 
 import argparse
 import sys
@@ -11,8 +11,8 @@ from bentos.sentiment.promotion.report import Report
 from bentos.sentiment.registry import MODEL, RegistryError
 from bentos.sentiment.settings import Settings
 
-LONGEST_REASON = 500
-SHOWN = 20
+MAX_REASON_CHARS = 500
+DEFAULT_HISTORY = 20
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,52 +30,52 @@ def main(arguments: list[str] | None = None) -> int:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bentos.sentiment.promote",
-        description=f"Make a version of the registered model '{MODEL}' the champion, the one that is served,"
-        " if it passes every gate. The champion until now becomes 'previous'.",
+        description=f"Make a version of the registered model '{MODEL}' the champion, which is served, if it"
+        " passes every gate. The old champion becomes 'previous'.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--alias", help="promote the version under this alias, such as challenger or previous")
-    what.add_argument("--version", metavar="N", help="promote the version of this number")
-    what.add_argument(
-        "--rollback", action="store_true", help="swap champion and previous, at once: no gate is asked"
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--alias", help="promote the version with this alias, such as challenger or previous")
+    action.add_argument("--version", metavar="N", help="promote the version with this number")
+    action.add_argument(
+        "--rollback", action="store_true", help="swap champion and previous, without any gate"
     )
-    what.add_argument("--status", action="store_true", help="show who is what, and change nothing")
-    what.add_argument(
+    action.add_argument("--status", action="store_true", help="show the version of each alias")
+    action.add_argument(
         "--history",
         metavar="N",
         nargs="?",
         type=int,
-        const=SHOWN,
-        help=f"show the last N promotions, rollbacks and refusals; default {SHOWN}",
+        const=DEFAULT_HISTORY,
+        help=f"show the last N promotions, rollbacks and refusals; default {DEFAULT_HISTORY}",
     )
-    parser.add_argument("--dry-run", action="store_true", help="judge everything, and change nothing")
-    parser.add_argument("--force", action="store_true", help="go past the gates; the history says which")
-    parser.add_argument("--reason", default="", help="why; kept on the version and in the history")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, refused or not")
+    parser.add_argument("--dry-run", action="store_true", help="run every gate, but change nothing")
+    parser.add_argument("--force", action="store_true", help="override the gates; the history records which")
+    parser.add_argument("--reason", default="", help="reason, recorded on the version and in the history")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, on failure too")
     options = parser.parse_args(arguments)
     check(parser, options)
     return options
 
 
 def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """End with usage where the options make no sense together."""
+    """Exit with a usage error for invalid combinations of options."""
     options.reason = " ".join(options.reason.split())
-    if len(options.reason) > LONGEST_REASON:
-        parser.error(f"--reason has {len(options.reason)} characters, {LONGEST_REASON} are allowed")
+    if len(options.reason) > MAX_REASON_CHARS:
+        parser.error(f"--reason has {len(options.reason)} characters, {MAX_REASON_CHARS} are allowed")
     if options.history is not None and options.history < 1:
-        parser.error(f"--history {options.history}: from 1")
+        parser.error(f"--history {options.history}: must be at least 1")
     if options.status or options.history is not None:
         for name in ("dry_run", "force", "reason"):
             if getattr(options, name):
-                parser.error(f"--{name.replace('_', '-')} goes with --alias, --version or --rollback only")
+                parser.error(f"--{name.replace('_', '-')} requires --alias, --version or --rollback")
     if options.rollback and options.force:
-        parser.error("--rollback asks no gate, so there is nothing to --force")
+        parser.error("--rollback runs no gates, so --force has no effect: leave it out")
 
 
 def run(options: argparse.Namespace, settings: Settings) -> Report:
-    """Raises PromotionError, and RegistryError when MLflow does not answer."""
+    """Run the chosen command. Raises PromotionError, and RegistryError if MLflow does not answer."""
     client = registry.connect(settings)
     from mlflow.exceptions import MlflowException
 
@@ -85,11 +85,11 @@ def run(options: argparse.Namespace, settings: Settings) -> Report:
         now = aliased(client)
         if options.status:
             return commands.status(now)
-        asked = commands.Asked(options.reason, options.dry_run, options.force)
+        chosen = commands.Options(options.reason, options.dry_run, options.force)
         if options.rollback:
-            return commands.roll_back(client, now, asked, settings)
+            return commands.roll_back(client, now, chosen, settings)
         candidate = find(client, options.alias, options.version)
-        return commands.promote(client, now, candidate, asked, settings)
+        return commands.promote(client, now, candidate, chosen, settings)
     except MlflowException as error:
         raise registry.unreachable(settings, error) from error
 

@@ -1,4 +1,4 @@
-"""The Bento: POST /classify answers what the champion thinks of each text."""
+"""The Bento: POST /classify returns the champion's label for each text."""
 
 import asyncio
 from concurrent.futures import ProcessPoolExecutor
@@ -8,26 +8,27 @@ import bentoml
 from bentoml.validators import ContentType
 from pydantic import BaseModel, Field
 
-from bentos.sentiment import champion, logs
-from bentos.sentiment.dispatch import EagerService
-from bentos.sentiment.follow import Follower
-from bentos.sentiment.served import Served, first
+from bentos.sentiment import logs
+from bentos.sentiment.champion import files
+from bentos.sentiment.champion.loaded import LoadedModel, load_at_start
+from bentos.sentiment.champion.watcher import ChampionWatcher
+from bentos.sentiment.server.app import EagerService
 from bentos.sentiment.settings import Settings
 
 settings = Settings()
 
 
 class Classified(BaseModel):
-    """The likeliest label, its probability, and the registry version that says so."""
+    """The most likely label, its probability, and the registered version that predicted it."""
 
     label: str
     score: float = Field(ge=0, le=1)
     model_version: str
-    truncated: bool = Field(description="Whether a part of the text was left out.")
+    truncated: bool = Field(description="Whether the middle of the text was left out.")
 
 
 class Refused(BaseModel):
-    """Why one text got no label; its neighbours got theirs."""
+    """Why a text has no label. The other texts of the request are not affected."""
 
     error: str
 
@@ -37,19 +38,19 @@ Texts = Annotated[
 ]
 Answers = Annotated[
     list[Classified | Refused],
-    ContentType("application/json"),  # else BentoML finds it out for each answer, which takes milliseconds
+    ContentType("application/json"),  # else BentoML infers it per response, which takes milliseconds
 ]
 
 
 def tracing(settings: Settings) -> dict[str, Any]:
-    """BentoML's own configuration of it."""
+    """Return BentoML's tracing configuration; empty disables tracing."""
     if not settings.otlp_endpoint:
         return {}
     address = f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
     return {
         "exporter_type": "otlp",
         "otlp": {"protocol": "http", "endpoint": address},
-        "timeout": 2,  # seconds; who ends waits for the last ones to be sent
+        "timeout": 2,  # seconds; shutdown waits this long for the last export
         "sample_rate": settings.traces_share,
         "excluded_urls": "^[^/]*//[^/]*/(livez|healthz|readyz|metrics)$",
     }
@@ -61,41 +62,41 @@ def tracing(settings: Settings) -> dict[str, Any]:
     traffic={"timeout": settings.timeout_seconds, "max_concurrency": settings.max_concurrency},
     workers=settings.workers,
     tracing=tracing(settings),
-    threads=1,  # the engine is called by one thread at a time, and uses every core by itself
+    threads=1,  # the engine is not thread-safe, and uses every core by itself
 )
 class Sentiment:
     """Sentiment of film reviews."""
 
-    to_async: Any  # BentoML sets it: this service behind its own front door, in process
+    to_async: Any  # set by BentoML: calls this service in process, through its batching queue
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def fetch() -> None:
-        """Runs once, in the parent of the workers: if it fails, `bentoml serve` says so and exits 1.
+        """Fetch the champion once, in the parent of the workers; on failure `bentoml serve` exits with 1.
 
-        In a process of its own, as the parent would keep the 100 MB that MLflow's client takes.
+        Runs in a child process, because MLflow's client would cost the parent 100 MB for its whole life.
         """
         if settings.log_format == "json":
             logs.write_json()
-        with ProcessPoolExecutor(max_workers=1) as aside:
-            aside.submit(champion.fetch, settings).result()
+        with ProcessPoolExecutor(max_workers=1) as child:
+            child.submit(files.fetch, settings).result()
 
     def __init__(self) -> None:
-        """The server answers nothing, not even /livez, before this returns."""
-        self.follower = Follower(settings, first(settings))
+        """Load the model. The server answers nothing, not even /livez, before this returns."""
+        self.watcher = ChampionWatcher(settings, load_at_start(settings))
         self.ready = False
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
-    async def follow(self) -> None:
-        self.following = asyncio.create_task(self.follower.run())
+    async def start_watcher(self) -> None:
+        self.watching = asyncio.create_task(self.watcher.run())
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
-    async def unfollow(self) -> None:
-        self.following.cancel()
-        await asyncio.wait({self.following})
+    async def stop_watcher(self) -> None:
+        self.watching.cancel()
+        await asyncio.wait({self.watching})
 
     async def __is_ready__(self) -> bool:
-        """Behind /readyz. The first probe goes the whole way with one text, which takes 50 ms once."""
+        """Answer /readyz. The first probe classifies one text through the queue, which takes 50 ms."""
         if not self.ready:
             await self.to_async.classify(["good"])
             self.ready = True
@@ -105,28 +106,31 @@ class Sentiment:
         batchable=True, max_batch_size=settings.max_batch_size, max_latency_ms=settings.max_latency_ms
     )
     def classify(self, texts: Texts) -> Answers:
-        """One answer a text, in order. A text that is blank or too long gets an error of its own.
+        """Return one answer per text, in order. A blank or too long text gets an error instead of a label.
 
-        The list holds the texts of many requests: an exception here would fail them all. A request that is
-        not a list of 1 to SENTIMENT_MAX_TEXTS strings never comes here, it is answered 400.
+        `texts` combines several requests: an exception would fail all of them. BentoML has already answered
+        400 to requests that are not a list of 1 to SENTIMENT_MAX_TEXTS strings.
         """
         refusals = [refusal(text) for text in texts]
-        good = [text for text, refused in zip(texts, refusals, strict=True) if not refused]
-        answers = iter(label(self.follower.served, good))
+        valid = [text for text, refused in zip(texts, refusals, strict=True) if not refused]
+        answers = iter(classified(self.watcher.current, valid))
         return [refused or next(answers) for refused in refusals]
 
 
-def label(served: Served, texts: list[str]) -> list[Classified]:
-    version = served.model.version
+def classified(model: LoadedModel, texts: list[str]) -> list[Classified]:
     return [
         Classified(
-            label=verdict.label, score=verdict.score, model_version=version, truncated=verdict.truncated
+            label=prediction.label,
+            score=prediction.score,
+            model_version=model.stored.version,
+            truncated=prediction.truncated,
         )
-        for verdict in served.classify(texts)
+        for prediction in model.classify(texts)
     ]
 
 
 def refusal(text: str) -> Refused | None:
+    """Return the error for a text that is not classified, or None for a valid text."""
     if not text.strip():
         return Refused(error="the text is empty")
     if len(text) > settings.max_text_chars:

@@ -1,4 +1,4 @@
-"""A text's tokens as what a model takes: windows of limited length, padded to rectangles."""
+"""Splits the tokens of a text into windows of limited length, and pads them to model inputs."""
 
 import itertools
 import math
@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPECIAL = 2
-"""[CLS] and [SEP], which every window has."""
+"""Number of special tokens in each window: [CLS] and [SEP]."""
 
 Inputs = dict[str, NDArray[np.int64]]
 
 
-def windows(ids: list[int], max_tokens: int, most: int) -> list[list[int]]:
-    """Cut a text's tokens into the fewest windows of like length, each with its [CLS] and [SEP].
+def windows(ids: list[int], max_tokens: int, max_windows: int) -> list[list[int]]:
+    """Split tokens into as few windows as possible, of about equal length, each with [CLS] and [SEP].
 
-    Of a text with more tokens than `most` windows hold, the middle is left out: reviews end with the verdict.
+    If the text does not fit into `max_windows`, its middle is left out: the end of a review says most.
     """
     if len(ids) <= max_tokens:
         return [ids]
     first, *body, last = ids
-    room = most * (max_tokens - SPECIAL)
+    room = max_windows * (max_tokens - SPECIAL)
     if len(body) > room:
         body = body[: room - room // 2] + body[len(body) - room // 2 :]
     count = math.ceil(len(body) / (max_tokens - SPECIAL))
@@ -30,7 +30,7 @@ def windows(ids: list[int], max_tokens: int, most: int) -> list[list[int]]:
 
 
 def padded(windows: Sequence[list[int]], width: int) -> Inputs:
-    """The model's inputs, each [windows, width]; padding is 0 in both."""
+    """Return input_ids and attention_mask, each [windows, width] and padded with 0."""
     input_ids, attention_mask = np.zeros((2, len(windows), width), np.int64)
     for row, ids in enumerate(windows):
         input_ids[row, : len(ids)] = ids

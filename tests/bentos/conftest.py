@@ -1,4 +1,4 @@
-"""Real parts only: an MLflow database, an OpenVINO model, `bentoml serve` processes on loopback."""
+"""Real parts only: an MLflow database or server, an OpenVINO model, `bentoml serve` processes on loopback."""
 
 import contextlib
 import os
@@ -16,19 +16,21 @@ import psutil
 import pytest
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
+from filelock import FileLock
 from mlflow import MlflowClient
 
 from benchmarks.serving.processes import free_port
+from bentos.sentiment.champion import store
 from bentos.sentiment.settings import Settings
-from tests.bentos.model import build_model, register
+from tests.bentos.registration import register
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_SECONDS = 120  # of a machine with other things to do; alone it takes 5
+READY_SECONDS = 120  # on a busy machine; an idle one needs 5
 
 
 @dataclass(frozen=True)
 class Registry:
-    """An MLflow database of its own, and the BENTOML_HOME and environment of who uses it."""
+    """An MLflow database, with the BENTOML_HOME and the environment of the processes that use it."""
 
     folder: Path
 
@@ -42,15 +44,15 @@ class Registry:
 
     @property
     def environment(self) -> dict[str, str]:
-        ours = ("SENTIMENT_", "MLFLOW_", "BENTOML_")
-        return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
+        settings = ("SENTIMENT_", "MLFLOW_", "BENTOML_")
+        return {name: value for name, value in os.environ.items() if not name.startswith(settings)} | {
             "MLFLOW_TRACKING_URI": self.uri,
             "BENTOML_HOME": str(self.folder / "bentoml"),
             "BENTOML_DO_NOT_TRACK": "true",
         }
 
     def promote(self, serving: Path, accuracy: str = "0.8") -> str:
-        """Register the folder and make it the champion, without any check. Returns the version."""
+        """Register the folder and make it the champion, without any gate. Returns the version."""
         version = register(self.client, serving, accuracy)
         self.client.set_registered_model_alias("sentiment", "champion", version)
         return version
@@ -65,7 +67,7 @@ class Registry:
 
 @dataclass(frozen=True)
 class MlflowServer(Registry):
-    """A running MLflow server with a registry of its own."""
+    """A running MLflow server with its own registry."""
 
     process: subprocess.Popen[str]
     url: str
@@ -87,47 +89,78 @@ class Server:
         return self.client.post("/classify", json={"texts": texts})
 
     def metric(self, name: str) -> float:
-        """The sum of a metric over its labels; `name` may end with some of them, `name{label="value"`."""
+        """Sum a metric over its labels; `name` may end with some of them: `name{label="value"`."""
         lines = self.client.get("/metrics").text.splitlines()
         found = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
         return sum(found)
 
 
 @pytest.fixture(scope="session")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Three models of different weights."""
-    folder = tmp_path_factory.mktemp("models")
-    return [build_model(folder / str(seed) / "serving", seed) for seed in range(3)]
+def workers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all pytest-xdist workers of this run share; without workers, the run's own."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "bentos"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with the registered model and no version. Making one takes seconds, copying none."""
-    registry = Registry(tmp_path_factory.mktemp("mlflow"))
-    registry.client.create_registered_model("sentiment")
-    return registry.folder / "mlflow.db"
+def serving(workers_folder: Path) -> list[Path]:
+    """Three models with different weights."""
+    folder = workers_folder / "models"
+    with FileLock(workers_folder / "models.lock"):
+        if not folder.exists():
+            # Imported here because it imports torch, which one worker pays for.
+            from tests.bentos.model import build_model
+
+            for seed in range(3):
+                build_model(workers_folder / "building" / str(seed) / "serving", seed)
+            (workers_folder / "building").rename(folder)
+    return [folder / str(seed) / "serving" for seed in range(3)]
 
 
 @pytest.fixture(scope="session")
-def shared(empty_database: Path, serving: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    """The registry behind the shared server: version 2 is the champion, 3 the challenger. Read only."""
+def empty_database(workers_folder: Path) -> Path:
+    """An MLflow database with the registered model and no version. Copied, as its migrations take seconds."""
+    folder = workers_folder / "mlflow"
+    with FileLock(workers_folder / "mlflow.lock"):
+        if not folder.exists():
+            (workers_folder / "migrating").mkdir()
+            Registry(workers_folder / "migrating").client.create_registered_model("sentiment")
+            (workers_folder / "migrating").rename(folder)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def server(
+    empty_database: Path, serving: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A Bento with JSON logs, whose registry is a database: version 2 is champion, 3 is challenger.
+
+    Its limits on time are so generous that no request is refused on a busy machine.
+    """
     registry = copy(empty_database, tmp_path_factory.mktemp("shared"))
     for folder, accuracy in zip(serving, ("0.81", "0.83", "0.85"), strict=True):
         register(registry.client, folder, accuracy)
     registry.client.set_registered_model_alias("sentiment", "champion", "2")
     registry.client.set_registered_model_alias("sentiment", "challenger", "3")
-    return registry
+    patient = {"SENTIMENT_MAX_LATENCY_MS": "120000", "SENTIMENT_TIMEOUT_SECONDS": "120"}
+    with serve(registry, LOG_FORMAT="json", **patient) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
-def server(shared: Registry) -> Iterator[Server]:
-    with serve(shared) as running:
-        yield running
+def offline(serving: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """A registry whose database is gone, with version 2 in the local store. Serving starts without MLflow."""
+    registry = Registry(tmp_path_factory.mktemp("offline"))
+    with model_store(registry):
+        store.mark_champion(store.add(serving[1], "2", registry.uri), registry.uri)
+    return registry
 
 
 @pytest.fixture
 def registry(empty_database: Path, tmp_path: Path) -> Registry:
-    """A registry with no version, of this test alone."""
+    """A registry with no version, for this test alone."""
     return copy(empty_database, tmp_path)
 
 
@@ -140,35 +173,58 @@ def two(registry: Registry, serving: list[Path]) -> Registry:
     return registry
 
 
+@pytest.fixture(scope="session")
+def running_mlflow(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """The MLflow server behind `mlflow_server`."""
+    with serve_registry(empty_database, tmp_path_factory.mktemp("mlflow") / "server") as server:
+        yield server
+
+
 @pytest.fixture
-def mlflow_server(empty_database: Path, tmp_path: Path) -> Iterator[MlflowServer]:
-    """A server of this test alone, with no version."""
+def mlflow_server(running_mlflow: MlflowServer) -> MlflowServer:
+    """A server with no version, which later tests use too: do not stop it."""
+    return emptied(running_mlflow)
+
+
+@pytest.fixture
+def own_mlflow_server(empty_database: Path, tmp_path: Path) -> Iterator[MlflowServer]:
+    """A server with no version, for this test alone, which may stop it."""
     with serve_registry(empty_database, tmp_path / "server") as server:
         yield server
 
 
 @pytest.fixture
 def settings(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """Of this test's registry, with the model store that `serve(registry)` uses open in this process too."""
+    """Settings of this test's registry. The model store of `serve(registry)` is open in this process too."""
     for name, value in {"MAX_RETRIES": "1", "BACKOFF_FACTOR": "0", "TIMEOUT": "5"}.items():
         monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", value)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.uri)
-    # `registry.connect` leaves it in the environment of this process, and monkeypatch takes it away again.
+    # `registry.connect` sets it in the environment of this process; monkeypatch removes it again.
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", registry.uri)
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    # The models here take a tenth of a millisecond, and the machine may have other things to do.
+    # The test models take a tenth of a millisecond, so other load on the machine changes the ratio.
     monkeypatch.setenv("SENTIMENT_PROMOTE_MAX_LATENCY_RATIO", "10")
-    monkeypatch.setattr("bentoml._internal.utils.analytics.usage_stats.do_not_track", lambda: True)
-    models = registry.folder / "bentoml" / "models"
-    models.mkdir(parents=True)
-    BentoMLContainer.model_store_dir.set(str(models))
-    BentoMLContainer.model_store.set(ModelStore(models))
-    yield Settings()
-    BentoMLContainer.model_store_dir.reset()
-    BentoMLContainer.model_store.reset()
+    with model_store(registry):
+        yield Settings()
     mlflow.set_tracking_uri("")
     mlflow.set_registry_uri("")
+
+
+@contextlib.contextmanager
+def model_store(registry: Registry) -> Iterator[None]:
+    """Use the registry's BENTOML_HOME in this process."""
+    models = registry.folder / "bentoml" / "models"
+    models.mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bentoml._internal.utils.analytics.usage_stats.do_not_track", lambda: True)
+        BentoMLContainer.model_store_dir.set(str(models))
+        BentoMLContainer.model_store.set(ModelStore(models))
+        try:
+            yield
+        finally:
+            BentoMLContainer.model_store_dir.reset()
+            BentoMLContainer.model_store.reset()
 
 
 def copy(database: Path, folder: Path) -> Registry:
@@ -176,6 +232,14 @@ def copy(database: Path, folder: Path) -> Registry:
     registry = Registry(folder)
     registry.client.create_experiment("sentiment", (folder / "artifacts").as_uri())
     return registry
+
+
+def emptied(server: MlflowServer) -> MlflowServer:
+    """Remove every version and the history; the next version is 1 again."""
+    for model in server.client.search_registered_models():
+        server.client.delete_registered_model(model.name)
+    server.client.create_registered_model("sentiment")
+    return server
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -187,7 +251,7 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 
 @contextlib.contextmanager
 def serve(registry: Registry, **settings: str) -> Iterator[Server]:
-    """Start `bentoml serve`, wait for /readyz, and in the end leave no process behind."""
+    """Start `bentoml serve`, wait for /readyz, and stop all its processes at the end."""
     port, log = free_port(), registry.folder / f"serve-{time.monotonic_ns()}.log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -213,10 +277,10 @@ def serve_registry(database: Path, folder: Path) -> Iterator[MlflowServer]:
     shutil.copy(database, folder / "mlflow.db")
     port, log = free_port(), folder / "log"
     stores = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", str(folder / "files")]
-    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *where, *stores],
+            [sys.executable, "-m", "mlflow", "server", *address, *stores],
             cwd=folder,
             env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=output,
@@ -238,7 +302,7 @@ def serve_command(port: int) -> list[str]:
 
 
 def wait_until(url: str, process: subprocess.Popen[str], log: Path) -> None:
-    """Wait for 200, or fail with the log."""
+    """Wait until the URL is answered 200; on failure show the log."""
     deadline = time.monotonic() + READY_SECONDS
     with httpx.Client(timeout=READY_SECONDS) as client:
         while time.monotonic() < deadline and process.poll() is None:
@@ -250,7 +314,7 @@ def wait_until(url: str, process: subprocess.Popen[str], log: Path) -> None:
 
 
 def stop(process: subprocess.Popen[str]) -> None:
-    """BentoML's workers are in sessions of their own: the parent is asked, then each is killed by its pid."""
+    """Terminate the parent, then kill its children one by one: BentoML's workers have their own sessions."""
     if process.poll() is not None:
         return
     children = psutil.Process(process.pid).children(recursive=True)

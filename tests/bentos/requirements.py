@@ -1,4 +1,4 @@
-"""bentos/sentiment/requirements.txt, made anew: python -m tests.bentos.requirements."""
+"""Regenerate bentos/sentiment/requirements.txt: python -m tests.bentos.requirements."""
 
 import tomllib
 from importlib.metadata import requires
@@ -13,7 +13,7 @@ HEADER = "# The extra `bentos` of pyproject.toml and all it needs, at the versio
 
 
 def text() -> str:
-    """What the file should hold: every distribution that the extra needs on Linux, pinned."""
+    """Return the expected content: every distribution that the extra needs on Linux, pinned."""
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["bentos"]
     pins = {}
     for line in (ROOT / "constraints.txt").read_text().splitlines():
@@ -23,7 +23,7 @@ def text() -> str:
 
 
 def closure(requirements: list[str]) -> set[NormalizedName]:
-    """Names of the requirements, of what they require as installed here, and so on."""
+    """Return the names of the requirements and of their dependencies, as installed here."""
     seen: set[tuple[NormalizedName, str]] = set()
     waiting = [(Requirement(line), "") for line in requirements]
     while waiting:

@@ -8,17 +8,17 @@ from tests.bentos import requirements
 from tests.bentos.conftest import ROOT
 
 
-def test_the_bento_holds_the_code_and_pinned_requirements_and_no_more(tmp_path: Path) -> None:
-    """Built with no way to the network: every proxy and index is a closed door."""
+def test_the_bento_contains_only_its_code_and_pinned_requirements(tmp_path: Path) -> None:
+    """Built without network access: every proxy and index points to a closed port."""
     closed = "http://127.0.0.1:9"
-    doors = dict.fromkeys(("http_proxy", "https_proxy", "PIP_INDEX_URL", "UV_INDEX_URL"), closed)
+    no_network = dict.fromkeys(("http_proxy", "https_proxy", "PIP_INDEX_URL", "UV_INDEX_URL"), closed)
     environment = {
         **os.environ,
-        **doors,
+        **no_network,
         "BENTOML_HOME": str(tmp_path / "home"),
         "BENTOML_DO_NOT_TRACK": "true",
     }
-    # A copy of what it needs: BentoML walks the whole folder, and in ours files come and go while it does.
+    # A copy, because BentoML walks the whole folder, and in the checkout files come and go meanwhile.
     checkout = tmp_path / "checkout"
     shutil.copytree(ROOT / "bentos", checkout / "bentos", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", checkout)
@@ -33,15 +33,15 @@ def test_the_bento_holds_the_code_and_pinned_requirements_and_no_more(tmp_path: 
     assert built.returncode == 0, built.stdout + built.stderr
     bento = tmp_path / "home" / "bentos" / "sentiment" / "test"
     source = {str(path.relative_to(bento / "src")) for path in (bento / "src").rglob("*.py")}
-    ours = {str(path.relative_to(ROOT)) for path in (ROOT / "bentos").rglob("*.py")}
-    assert source == ours
+    expected = {str(path.relative_to(ROOT)) for path in (ROOT / "bentos").rglob("*.py")}
+    assert source == expected
     pinned = (bento / "env" / "python" / "requirements.txt").read_text()
     assert "bentoml==" in pinned
     assert "openvino==" in pinned
     assert not {"torch", "transformers", "mlflow"} & {line.partition("==")[0] for line in pinned.splitlines()}
 
 
-def test_the_requirements_are_those_of_the_project() -> None:
+def test_the_requirements_match_the_project() -> None:
     assert requirements.REQUIREMENTS.read_text() == requirements.text(), (
         "pyproject.toml or constraints.txt has changed: run `python -m tests.bentos.requirements`"
     )

@@ -1,13 +1,13 @@
 from pathlib import Path
 
 from bentos.sentiment.cache import Cache
-from bentos.sentiment.served import Served, threads
+from bentos.sentiment.champion.loaded import LoadedModel, engine_threads
+from bentos.sentiment.champion.store import StoredModel
 from bentos.sentiment.settings import Settings
-from bentos.sentiment.store import LocalModel
-from tests.bentos.model import REVIEWS
+from tests.bentos.reviews import REVIEWS
 
 
-def test_the_least_recently_asked_goes_first() -> None:
+def test_the_least_recently_used_text_is_evicted() -> None:
     cache = Cache[int](2)
     cache.put("a", 1)
     cache.put("b", 2)
@@ -17,14 +17,14 @@ def test_the_least_recently_asked_goes_first() -> None:
     assert len(cache) == 2
 
 
-def test_size_0_keeps_nothing() -> None:
+def test_size_0_disables_the_cache() -> None:
     cache = Cache[int](0)
     cache.put("a", 1)
     assert cache.get("a") is None
     assert len(cache) == 0
 
 
-def test_a_text_is_known_by_every_character() -> None:
+def test_texts_that_differ_in_one_character_are_different() -> None:
     cache = Cache[int](10)
     for number, text in enumerate(["", "a", "a ", "A", "é", "e\u0301", "\ud800"]):
         assert cache.get(text) is None
@@ -32,29 +32,31 @@ def test_a_text_is_known_by_every_character() -> None:
     assert cache.get("A") == 3
 
 
-def served(folder: Path, **settings: int) -> Served:
-    model = LocalModel("sentiment:1-x", "1", folder)
-    return Served.load(model, Settings().model_copy(update=settings))
+def load(folder: Path, **settings: int) -> LoadedModel:
+    model = StoredModel("sentiment:1-x", "1", folder)
+    return LoadedModel.load(model, Settings().model_copy(update=settings))
 
 
-def test_kept_answers_are_those_of_the_engine(serving: list[Path]) -> None:
-    keeping, forgetting = served(serving[0]), served(serving[0], cache_texts=0)
+def test_cached_predictions_are_those_of_the_engine(serving: list[Path]) -> None:
+    cached, uncached = load(serving[0]), load(serving[0], cache_texts=0)
     texts = [*REVIEWS, *REVIEWS[::-1], REVIEWS[0]]
-    first, second = keeping.classify(texts), keeping.classify(texts)
+    first, second = cached.classify(texts), cached.classify(texts)
     assert first == second
-    assert [verdict.label for verdict in first] == [verdict.label for verdict in forgetting.classify(texts)]
-    assert (len(keeping.cache), len(forgetting.cache)) == (len(REVIEWS), 0)
+    assert [prediction.label for prediction in first] == [
+        prediction.label for prediction in uncached.classify(texts)
+    ]
+    assert (len(cached.cache), len(uncached.cache)) == (len(REVIEWS), 0)
 
 
-def test_a_full_cache_answers_a_batch_that_is_larger(serving: list[Path]) -> None:
-    small = served(serving[0], cache_texts=3)
+def test_a_batch_may_be_larger_than_the_cache(serving: list[Path]) -> None:
+    small = load(serving[0], cache_texts=3)
     first, second = small.classify(REVIEWS), small.classify(REVIEWS)
-    assert [verdict.label for verdict in first] == [verdict.label for verdict in second]
+    assert [prediction.label for prediction in first] == [prediction.label for prediction in second]
     assert len(small.cache) == 3
 
 
-def test_workers_share_the_cores() -> None:
+def test_workers_divide_the_cores() -> None:
     settings = Settings().model_copy(update={"workers": 1, "threads": 0})
-    assert threads(settings) == 0, "OpenVINO's own choice"
-    assert threads(settings.model_copy(update={"workers": 1000})) == 1
-    assert threads(settings.model_copy(update={"workers": 1000, "threads": 3})) == 3
+    assert engine_threads(settings) == 0, "OpenVINO chooses"
+    assert engine_threads(settings.model_copy(update={"workers": 1000})) == 1
+    assert engine_threads(settings.model_copy(update={"workers": 1000, "threads": 3})) == 3

@@ -1,4 +1,4 @@
-"""The GPU's engine, on the CPU: there is no GPU here, and PyTorch runs the same code on both."""
+"""The GPU engine, run on the CPU: PyTorch runs the same code on both, and the test machine has no GPU."""
 
 import functools
 import itertools
@@ -9,34 +9,36 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from bentos.sentiment import champion, cuda, store
+from bentos.sentiment import cuda
+from bentos.sentiment.champion import files, store
 from bentos.sentiment.engine import Engine
 from bentos.sentiment.registry import RegistryError
 from bentos.sentiment.settings import Settings
 from tests.bentos.conftest import Registry
-from tests.bentos.model import REVIEWS, build_trained
+from tests.bentos.model import build_trained
+from tests.bentos.reviews import REVIEWS
 
-SEED = 1  # of serving[1]
+SEED = 1  # seed of serving[1]
 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if there were one."""
+    """Pretend that a GPU is present."""
     monkeypatch.setattr(cuda, "is_present", lambda: True)
     monkeypatch.setattr(cuda, "TorchModel", functools.partial(cuda.TorchModel, device="cpu", dtype="float32"))
 
 
 @pytest.fixture
 def both(serving: list[Path], tmp_path: Path) -> Path:
-    """serving/ with model/ beside it, of the same weights."""
+    """serving/ with model/ beside it, with the same weights."""
     folder = Path(shutil.copytree(serving[SEED], tmp_path / "both" / "serving"))
     build_trained(folder, SEED)
     return folder
 
 
 @pytest.mark.usefixtures("gpu")
-def test_the_trained_form_answers_like_the_exported_one(both: Path, serving: list[Path]) -> None:
-    """For short and long texts in any order; in fp32, as these random weights magnify what bf16 rounds."""
+def test_the_trained_and_the_exported_form_agree(both: Path, serving: list[Path]) -> None:
+    """For short and long texts in any order; in fp32, as random weights magnify the rounding of bf16."""
     shutil.copytree(both.parent / "model", both / "model")
     texts = [*REVIEWS, " ".join(REVIEWS), " ".join(REVIEWS[:6])]
     gpu, cpu = Engine(both), Engine(serving[SEED])
@@ -46,7 +48,7 @@ def test_the_trained_form_answers_like_the_exported_one(both: Path, serving: lis
     assert gpu.probabilities([]).shape == (0, 2)
 
 
-def test_without_a_gpu_the_trained_form_is_left_alone(both: Path) -> None:
+def test_without_a_gpu_the_trained_form_is_not_loaded(both: Path) -> None:
     shutil.copytree(both.parent / "model", both / "model")
     assert not cuda.is_present()
     assert type(Engine(both)._model).__name__ == "OpenVinoModel"
@@ -62,29 +64,31 @@ def test_a_sub_batch_has_no_more_tokens_than_allowed() -> None:
 
 
 @pytest.mark.usefixtures("gpu")
-def test_with_a_gpu_the_trained_form_comes_too(settings: Settings, registry: Registry, both: Path) -> None:
+def test_with_a_gpu_the_trained_form_is_fetched_too(
+    settings: Settings, registry: Registry, both: Path
+) -> None:
     registry.promote(both)
-    fetched = champion.fetch(settings)
+    fetched = files.fetch(settings)
     for name in cuda.FILES:
         assert (fetched.folder / "model" / name).read_bytes() == (both.parent / "model" / name).read_bytes()
     assert type(Engine(fetched.folder)._model).__name__ == "TorchModel"
     (fetched.folder / "model" / cuda.WEIGHTS).write_bytes(b"")
-    assert store.find(fetched.tag) is None, "what is damaged is not served"
+    assert store.find(fetched.tag) is None, "a damaged version is not served"
 
 
 @pytest.mark.usefixtures("gpu")
-def test_trained_weights_that_are_not_the_registered_ones_are_refused(
+def test_trained_weights_that_differ_from_the_registered_ones_are_rejected(
     settings: Settings, registry: Registry, both: Path
 ) -> None:
     version = registry.promote(both)
     source = urlsplit(registry.client.get_model_version("sentiment", version).source or "")
     (Path(source.path) / "model" / cuda.WEIGHTS).write_bytes(b"others")
     with pytest.raises(RegistryError, match=rf"sha256 of its {cuda.WEIGHTS}"):
-        champion.fetch(settings)
+        files.fetch(settings)
 
 
-def test_without_a_gpu_only_the_exported_form_comes(
+def test_without_a_gpu_only_the_exported_form_is_fetched(
     settings: Settings, registry: Registry, both: Path
 ) -> None:
     registry.promote(both)
-    assert not (champion.fetch(settings).folder / "model").exists()
+    assert not (files.fetch(settings).folder / "model").exists()

@@ -1,4 +1,4 @@
-"""Each gate: what it refuses, with which figures, and what lets the same version through."""
+"""Each gate: what it refuses, the figures it reports, and how the same version passes."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from mlflow.models import infer_signature
 
 from bentos.sentiment.promote import main
 from tests.bentos.conftest import Registry
-from tests.bentos.model import SIGNATURE, register
+from tests.bentos.registration import SIGNATURE, register
 
 pytestmark = pytest.mark.usefixtures("settings")
 
@@ -22,7 +22,7 @@ Ask = Callable[..., Answer]
 
 @pytest.fixture
 def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
-    """Promote a version with --json; the exit code and the object, with the gates by name."""
+    """Promote a version with --json; returns the exit code and the object, with the gates by name."""
 
     def ask(version: str, *options: str) -> Answer:
         capsys.readouterr()
@@ -49,10 +49,10 @@ def stopped(answer: dict[str, Any]) -> dict[str, str]:
 
 
 def changed(folder: Path, source: Path, **serving: object) -> Path:
-    """A copy of a serving folder with another serving.json."""
+    """Copy a serving folder and change its serving.json."""
     shutil.copytree(source, folder)
-    contract = json.loads((folder / "serving.json").read_text())
-    (folder / "serving.json").write_text(json.dumps(contract | serving))
+    original = json.loads((folder / "serving.json").read_text())
+    (folder / "serving.json").write_text(json.dumps(original | serving))
     return folder
 
 
@@ -103,7 +103,7 @@ def test_a_lower_accuracy_is_refused_with_its_intervals(
         ("1", -0.02, 5, "-2.00 points"),
     ],
 )
-def test_accuracies_on_other_data_do_not_compare(
+def test_accuracies_on_different_reviews_are_not_compared(
     champion: Registry,
     serving: list[Path],
     ask: Ask,
@@ -112,7 +112,7 @@ def test_accuracies_on_other_data_do_not_compare(
     code: int,
     says: str,
 ) -> None:
-    """What counts is what `evaluate` found when it gave the champion the candidate's reviews, if it did."""
+    """The comparison by `evaluate` on the candidate's reviews counts, if it used this champion."""
     metrics = {} if difference is None else {"champion_difference": difference, "mcnemar_p": 0.01}
     metrics |= {f"champion_difference_{end}": difference for end in ("low", "high") if difference is not None}
     version = register(
@@ -126,14 +126,14 @@ def test_accuracies_on_other_data_do_not_compare(
     got, answer = ask(version)
     gate = answer["gates"]["accuracy"]
     assert got == code
-    assert "0.9900 of version 2 and 0.8000 of the champion, version 1, do not compare" in gate["says"]
+    assert "0.9900 of version 2 and 0.8000 of the champion, version 1, are not comparable" in gate["says"]
     assert "data_md5 newer, the champion's data" in gate["says"]
     assert says in gate["says"]
     assert bool(gate["lifts"]) == bool(code)
 
 
 @pytest.mark.parametrize("tag", ["data_md5", "split_sha256"])
-def test_two_versions_that_do_not_name_their_data_do_not_compare(
+def test_versions_without_data_tags_are_not_compared(
     champion: Registry, serving: list[Path], ask: Ask, tag: str
 ) -> None:
     version = register(champion.client, serving[1], "0.85")
@@ -152,10 +152,10 @@ def test_behavioural_tests_must_have_passed(
     assert list(stopped(answer)) == ["behaviour"]
     gate = answer["gates"]["behaviour"]
     assert (gate["candidate"], gate["against"]) == (tag or None, "passed")
-    assert (tag or "never tested") in gate["says"]
+    assert (tag or "no result of the behavioural tests") in gate["says"]
 
 
-def test_what_the_served_form_lost_has_a_limit(
+def test_the_accuracy_lost_in_export_has_a_limit(
     champion: Registry, serving: list[Path], ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = {"accuracy": 0.85, "reference_accuracy": 0.87, "accuracy_loss": 0.02}
@@ -170,9 +170,7 @@ def test_what_the_served_form_lost_has_a_limit(
     assert ask(version)[0] == 0
 
 
-def test_a_loss_that_nobody_measured_is_not_taken_for_none(
-    champion: Registry, serving: list[Path], ask: Ask
-) -> None:
+def test_a_missing_loss_is_not_taken_for_none(champion: Registry, serving: list[Path], ask: Ask) -> None:
     version = register(champion.client, serving[1], "0.85", metrics={"accuracy_loss": float("nan")})
     code, answer = ask(version)
     assert (code, stopped(answer)) == (6, {"int8": "unknown"})
@@ -185,10 +183,10 @@ def test_a_loss_that_nobody_measured_is_not_taken_for_none(
         ({"labels": ["negative", "positive", "neutral"]}, "labels are"),
         ({"windows": 0}, "windows is 0"),
         ({"max_tokens": "64"}, "max_tokens is '64'"),
-        ({"max_tokens": 4096}, "RuntimeError"),  # more than the model has positions for
+        ({"max_tokens": 4096}, "RuntimeError"),  # more than the model's positions
     ],
 )
-def test_a_contract_that_the_service_cannot_keep(
+def test_a_model_that_the_service_cannot_run(
     champion: Registry, serving: list[Path], tmp_path: Path, ask: Ask, serving_json: dict[str, Any], says: str
 ) -> None:
     folder = changed(tmp_path / "changed" / "serving", serving[1], **serving_json)
@@ -199,7 +197,7 @@ def test_a_contract_that_the_service_cannot_keep(
     assert "labels negative, positive" in gate["against"]
 
 
-def test_the_signature_is_that_of_the_pipeline(
+def test_the_signature_must_be_that_of_the_pipeline(
     champion: Registry, serving: list[Path], tmp_path: Path, ask: Ask
 ) -> None:
     exported = infer_signature(["A fine film."], [{"label": "positive", "score": 0.99}]).to_dict()
@@ -216,7 +214,7 @@ def test_the_signature_is_that_of_the_pipeline(
 def test_a_slower_version_is_refused(
     champion: Registry, serving: list[Path], tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It reads the whole of long texts, in twelve windows instead of two."""
+    """It reads long texts in twelve windows instead of two."""
     folder = changed(tmp_path / "slow" / "serving", serving[1], windows=12)
     version = register(champion.client, folder, "0.85")
     monkeypatch.setenv("SENTIMENT_PROMOTE_MAX_LATENCY_RATIO", "1.25")
@@ -241,12 +239,14 @@ def test_a_larger_version_is_refused(
     assert (code, stopped(answer)) == (5, {"size": "refused"})
     gate = answer["gates"]["size"]
     assert gate["candidate"] == pytest.approx(2 * gate["against"], rel=0.01)
-    assert "2.00 times, limit 1.5" in gate["says"]
+    assert "ratio 2.00, limit 1.5" in gate["says"]
     monkeypatch.setenv("SENTIMENT_PROMOTE_MAX_SIZE_RATIO", "3")
     assert ask(version)[0] == 0
 
 
-def test_files_that_are_not_those_registered(champion: Registry, serving: list[Path], ask: Ask) -> None:
+def test_files_that_differ_from_the_registered_ones(
+    champion: Registry, serving: list[Path], ask: Ask
+) -> None:
     version = register(champion.client, serving[1], "0.85")
     champion.client.set_model_version_tag("sentiment", version, "weights_sha256", "0" * 64)
     code, answer = ask(version)
@@ -254,17 +254,19 @@ def test_files_that_are_not_those_registered(champion: Registry, serving: list[P
     assert "sha256 of its model.bin" in answer["gates"]["schema"]["says"]
 
 
-def test_a_damaged_champion_gives_way_by_force(champion: Registry, serving: list[Path], ask: Ask) -> None:
+def test_a_damaged_champion_is_replaced_only_by_force(
+    champion: Registry, serving: list[Path], ask: Ask
+) -> None:
     champion.client.set_model_version_tag("sentiment", "1", "weights_sha256", "0" * 64)
     version = register(champion.client, serving[1], "0.85")
     code, answer = ask(version)
     assert (code, stopped(answer)) == (6, {"latency": "unknown", "size": "unknown"})
-    assert "damaged champion" in answer["gates"]["latency"]["lifts"]
+    assert "champion is damaged" in answer["gates"]["latency"]["lifts"]
     code, answer = ask(version, "--force")
     assert (code, answer["outcome"], answer["forced"]) == (0, "promoted", ["latency", "size"])
 
 
-def test_all_refusals_are_shown_together_and_force_says_what_it_passed(
+def test_all_refusals_are_reported_and_force_reports_what_it_overrides(
     champion: Registry, serving: list[Path], ask: Ask, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lost = {"accuracy_loss": 0.02}
@@ -274,10 +276,10 @@ def test_all_refusals_are_shown_together_and_force_says_what_it_passed(
     assert [line.split(":")[1].strip() for line in lines] == ["accuracy", "behaviour", "int8"]
     assert all("To lift it: " in line for line in lines)
     assert main(["--version", version, "--force"]) == 0
-    assert capsys.readouterr().err.count("promote: forced past ") == 3
+    assert capsys.readouterr().err.count("promote: overridden: ") == 3
 
 
-def test_a_dry_run_judges_all_and_changes_nothing(
+def test_a_dry_run_runs_every_gate_and_changes_nothing(
     champion: Registry, serving: list[Path], ask: Ask, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, bad = (register(champion.client, serving[1], accuracy) for accuracy in ("0.85", "0.7"))

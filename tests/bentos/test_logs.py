@@ -1,22 +1,27 @@
-"""What `bentoml serve` writes when it is to be JSON."""
+"""The JSON log of `bentoml serve`."""
 
 import json
+from typing import Any
 
-from tests.bentos.conftest import Registry, serve
+from tests.bentos.conftest import Server, wait_for
 
 
-def test_every_line_is_json_with_the_request_and_the_version(shared: Registry) -> None:
-    with serve(shared, LOG_FORMAT="json") as server:
-        named = server.client.post(
-            "/classify", json={"texts": ["Fine."]}, headers={"X-Request-ID": "my-own-id"}
-        )
-        assert named.headers["X-Request-ID"] == "my-own-id"
-        forged = server.client.post("/classify", json={"texts": ["Fine."]}, headers={"X-Request-ID": "a b"})
-        assert " " not in forged.headers["X-Request-ID"]
-    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
-    (answer,) = [line for line in lines if line.get("request_id") == "my-own-id"]
-    assert answer["logger"] == "bentoml.access"
-    assert "path=/classify" in answer["message"]
-    assert answer["model_version"] == "2"
-    assert {line["service"] for line in lines} == {"bento"}
-    assert any("listening on" in line["message"] for line in lines), "the parent of the workers too"
+def lines(server: Server) -> list[dict[str, Any]]:
+    """Return the complete lines so far; a line that is not JSON raises ValueError."""
+    complete, _, _ = server.log.read_text().rpartition("\n")
+    return [json.loads(line) for line in complete.splitlines()]
+
+
+def test_every_line_is_json_with_the_request_id_and_the_model_version(server: Server) -> None:
+    body = {"texts": ["Fine."]}
+    named = server.client.post("/classify", json=body, headers={"X-Request-ID": "my-own-id"})
+    assert named.headers["X-Request-ID"] == "my-own-id"
+    invalid = server.client.post("/classify", json=body, headers={"X-Request-ID": "a b"})
+    assert " " not in invalid.headers["X-Request-ID"]
+    wait_for(lambda: any(line.get("request_id") == "my-own-id" for line in lines(server)), "the access line")
+    (access,) = [line for line in lines(server) if line.get("request_id") == "my-own-id"]
+    assert access["logger"] == "bentoml.access"
+    assert "path=/classify" in access["message"]
+    assert access["model_version"] == "2"
+    assert {line["service"] for line in lines(server)} == {"bento"}
+    assert any("listening on" in line["message"] for line in lines(server)), "logged by the workers' parent"

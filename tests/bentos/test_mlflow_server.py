@@ -1,19 +1,36 @@
-"""Promotion and serving against an MLflow server, which hands the artifacts out itself."""
+"""Promotion and serving with an MLflow server that proxies the artifacts."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from bentos.sentiment import champion
+from bentos.sentiment.champion import files
 from bentos.sentiment.promote import main
 from bentos.sentiment.registry import NoChampionError
 from bentos.sentiment.settings import Settings
-from tests.bentos.conftest import MlflowServer, stop
-from tests.bentos.model import register
+from tests.bentos.conftest import MlflowServer
+from tests.bentos.registration import register
 
 
-def test_from_registration_to_a_dead_server(
+@contextlib.contextmanager
+def suspended(server: MlflowServer) -> Iterator[None]:
+    """Stop the server's processes: it accepts connections and answers nothing."""
+    parent = psutil.Process(server.process.pid)
+    processes = [parent, *parent.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+def test_from_registration_to_a_server_that_hangs(
     mlflow_server: MlflowServer,
     settings: Settings,
     serving: list[Path],
@@ -28,20 +45,21 @@ def test_from_registration_to_a_dead_server(
     register(client, serving[1], "0.85")
 
     with pytest.raises(NoChampionError):
-        champion.fetch(settings)
+        files.fetch(settings)
     assert main(["--alias", "challenger"]) == 4
     assert main(["--version", "3"]) == 4
     assert main(["--version", "1"]) == 0
     assert main(["--version", "2"]) == 0
     assert main(["--version", "1"]) == 5
-    assert champion.fetch(settings).version == "2"
-    assert (champion.load(settings).folder / "model.bin").read_bytes() == (
-        serving[1] / "model.bin"
-    ).read_bytes()
+    assert files.fetch(settings).version == "2"
+    fetched = files.fetched(settings).folder / "model.bin"
+    assert fetched.read_bytes() == (serving[1] / "model.bin").read_bytes()
 
-    stop(mlflow_server.process)
-    started = time.monotonic()
-    assert champion.fetch(settings).version == "2"
-    assert main(["--status"]) == 3
-    assert time.monotonic() - started < 20
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with suspended(mlflow_server):
+        started = time.monotonic()
+        impatient = settings.model_copy(update={"registry_timeout_seconds": 1})
+        assert files.fetch(impatient).version == "2"
+        assert main(["--status"]) == 3
+        assert time.monotonic() - started < 20
     assert "cannot use MLflow" in capsys.readouterr().err

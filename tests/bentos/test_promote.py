@@ -1,3 +1,5 @@
+"""`python -m bentos.sentiment.promote`: promotions, --status, arguments and exit codes."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +10,7 @@ from benchmarks.serving.processes import free_port
 from bentos.sentiment.promote import main
 from bentos.sentiment.settings import Settings
 from tests.bentos.conftest import READY_SECONDS, ROOT, Registry
-from tests.bentos.model import register
+from tests.bentos.registration import register
 
 pytestmark = pytest.mark.usefixtures("settings")
 
@@ -45,7 +47,7 @@ def test_promoting_the_champion_changes_nothing(two: Registry, capsys: pytest.Ca
     capsys.readouterr()
     for arguments in (["--alias", "challenger"], ["--version", "2"], ["--version", "2", "--force"]):
         assert main(arguments) == 0
-        assert capsys.readouterr().out == "version 2 is champion already; nothing changes\n"
+        assert capsys.readouterr().out == "version 2 is already champion: nothing changed\n"
         assert two.aliases() == before
 
 
@@ -71,7 +73,7 @@ def test_the_same_accuracy_needs_no_force(two: Registry, serving: list[Path]) ->
 
 
 @pytest.mark.parametrize("accuracy", [None, "", "good", "nan", "1.5", "-0.1"])
-def test_an_accuracy_that_says_nothing_is_refused_even_with_force(
+def test_an_invalid_accuracy_is_refused_even_with_force(
     two: Registry, serving: list[Path], accuracy: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     version = register(two.client, serving[2], accuracy)
@@ -80,14 +82,14 @@ def test_an_accuracy_that_says_nothing_is_refused_even_with_force(
     assert two.aliases()["champion"] == "1"
 
 
-def test_a_version_that_the_bento_would_refuse_is_refused(
+def test_a_version_that_the_bento_would_reject_is_refused(
     two: Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:
     two.client.delete_model_version_tag("sentiment", "2", "weights_sha256")
     refused(["--version", "2"], 6, capsys, "no tag weights_sha256", "make repro")
 
 
-def test_a_champion_without_accuracy_gives_way_by_force_only(
+def test_a_champion_without_accuracy_is_replaced_only_by_force(
     two: Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:
     two.client.delete_model_version_tag("sentiment", "1", "accuracy")
@@ -105,7 +107,7 @@ def test_an_unknown_alias(two: Registry, capsys: pytest.CaptureFixture[str]) -> 
     refused(["--alias", "nobody"], 4, capsys, "--alias nobody", "--status")
 
 
-def test_no_versions_and_no_model(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_version_and_no_model(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
     refused(["--alias", "challenger"], 4, capsys, "make repro")
     refused(["--version", "1"], 4, capsys, "make repro")
     registry.client.delete_registered_model("sentiment")
@@ -138,7 +140,7 @@ def test_status_shows_and_changes_nothing(two: Registry, capsys: pytest.CaptureF
         ["--version", "1", "--reason", "x" * 501],
     ],
 )
-def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
@@ -148,13 +150,13 @@ def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("sqlite:///{folder}/nothing.db", "no MLflow database"),
+        ("sqlite:///{folder}/nothing.db", "nothing.db does not exist"),
         ("http://someone:secret@127.0.0.1:{port}", "cannot use MLflow at http://127.0.0.1"),
         ("htp://127.0.0.1", "http://"),
         ("{folder}", "sqlite:///"),
     ],
 )
-def test_a_registry_out_of_reach(
+def test_an_unreachable_registry(
     uri: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(folder=tmp_path, port=free_port()))
@@ -170,7 +172,7 @@ def test_a_password_is_never_shown(
     assert "secret" not in capsys.readouterr().err
 
 
-def test_the_command_exits_with_the_code(two: Registry) -> None:
+def test_the_process_exits_with_the_exit_code(two: Registry) -> None:
     command = [sys.executable, "-m", "bentos.sentiment.promote", "--version", "99"]
     ended = subprocess.run(
         command,

@@ -1,4 +1,4 @@
-"""Back to the previous champion, and what the history keeps of it all; each on a real MLflow store."""
+"""Rollback and the promotion history, on a real MLflow store."""
 
 import json
 import subprocess
@@ -12,13 +12,13 @@ import pytest
 from benchmarks.serving.processes import free_port
 from bentos.sentiment.promote import main
 from bentos.sentiment.promotion import history
-from tests.bentos.conftest import ROOT, MlflowServer, Registry
-from tests.bentos.model import register
+from tests.bentos.conftest import READY_SECONDS, ROOT, MlflowServer, Registry
+from tests.bentos.registration import register
 
 pytestmark = pytest.mark.usefixtures("settings")
 
 
-def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     capsys.readouterr()
     code = main([*arguments, "--json"])
     output = capsys.readouterr()
@@ -32,7 +32,7 @@ def test_rollback_swaps_champion_and_previous_and_again(
     two: Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--version", "2"]) == 0
-    answer = asked(capsys, "--rollback", "--reason", "it answers\nnonsense")
+    answer = run_json(capsys, "--rollback", "--reason", "it answers\nnonsense")
     assert (answer["outcome"], answer["from"], answer["to"]) == ("rolled_back", "2", "1")
     assert two.aliases() == {"champion": "1", "previous": "2", "challenger": "2"}
     tags = two.client.get_model_version("sentiment", "1").tags
@@ -42,15 +42,17 @@ def test_rollback_swaps_champion_and_previous_and_again(
     assert capsys.readouterr().out.splitlines()[1] == ("champion    1 (accuracy 0.8000)  2 (accuracy 0.8500)")
 
 
-def test_rollback_needs_none_of_what_a_gate_needs(two: Registry, capsys: pytest.CaptureFixture[str]) -> None:
-    """In a process of its own: neither files nor the engine are touched, so it takes no time."""
+def test_rollback_needs_neither_files_nor_the_engine(
+    two: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a new process: --rollback, --status and --history import no training library and no OpenVINO."""
     assert main(["--version", "2"]) == 0
     (two.folder / "artifacts").rename(two.folder / "gone")
     two.client.delete_model_version_tag("sentiment", "1", "accuracy")
     code = (
         "import sys\n"
         "from bentos.sentiment.promote import main\n"
-        "assert main(['--rollback']) == 0\n"
+        "assert [main([command]) for command in ('--rollback', '--status', '--history')] == [0, 0, 0]\n"
         "print([name for name in ('torch', 'transformers', 'openvino') if name in sys.modules])"
     )
     ended = subprocess.run(
@@ -60,38 +62,38 @@ def test_rollback_needs_none_of_what_a_gate_needs(two: Registry, capsys: pytest.
         text=True,
         capture_output=True,
         check=True,
-        timeout=120,
+        timeout=READY_SECONDS,
     )
     assert ended.stdout.splitlines()[-1] == "[]"
     assert two.aliases()["champion"] == "1"
 
 
-def test_a_rollback_that_cannot_be(two: Registry, capsys: pytest.CaptureFixture[str]) -> None:
-    answer = asked(capsys, "--rollback")
+def test_an_impossible_rollback(two: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = run_json(capsys, "--rollback")
     assert (answer["outcome"], answer["exit_code"]) == ("failed", 4)
     assert "no previous champion" in answer["errors"][0]
     two.client.set_registered_model_alias("sentiment", "previous", "1")
-    assert "both champion and previous" in asked(capsys, "--rollback")["errors"][0]
+    assert "both champion and previous" in run_json(capsys, "--rollback")["errors"][0]
     two.client.set_registered_model_alias("sentiment", "previous", "2")
     two.client.delete_model_version_tag("sentiment", "2", "weights_sha256")
-    assert asked(capsys, "--rollback")["exit_code"] == 6
+    assert run_json(capsys, "--rollback")["exit_code"] == 6
     assert two.aliases()["champion"] == "1"
 
 
-def test_a_rollback_can_be_rehearsed(two: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_of_a_rollback(two: Registry, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version", "2"]) == 0
     before = two.aliases()
-    answer = asked(capsys, "--rollback", "--dry-run")
+    answer = run_json(capsys, "--rollback", "--dry-run")
     assert (answer["outcome"], answer["to"]) == ("would_roll_back", "1")
     assert two.aliases() == before
-    assert len(asked(capsys, "--history")["history"]) == 1
+    assert len(run_json(capsys, "--history")["history"]) == 1
 
 
-def test_the_history_says_who_when_from_to_and_why(
+def test_the_history_records_who_when_from_to_and_why(
     two: Registry, serving: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Read by another process, from a copy of the database: nothing of it is on the machine that promoted."""
-    began = datetime.now(UTC) - timedelta(seconds=1)
+    """Read by another process after the local store has gone: the history is in the database alone."""
+    started = datetime.now(UTC) - timedelta(seconds=1)
     worse = register(two.client, serving[2], "0.70")
     assert main(["--version", worse, "--reason", "hope"]) == 5
     assert main(["--alias", "challenger", "--reason", "two points better"]) == 0
@@ -106,18 +108,18 @@ def test_the_history_says_who_when_from_to_and_why(
         text=True,
         capture_output=True,
         check=True,
-        timeout=120,
+        timeout=READY_SECONDS,
     )
     entries = json.loads(ended.stdout)["history"]
-    told = [(one["outcome"], one["from"], one["to"], one["reason"], one["forced"]) for one in entries]
-    assert told == [
+    recorded = [(one["outcome"], one["from"], one["to"], one["reason"], one["forced"]) for one in entries]
+    assert recorded == [
         ("rolled_back", "3", "2", "as expected", []),
         ("promoted", "2", "3", "", ["accuracy"]),
         ("promoted", "1", "2", "two points better", []),
         ("refused", "1", "3", "hope", []),
     ]
     assert all(one["by"] == history.who() for one in entries)
-    assert all(began < datetime.fromisoformat(one["at"]) <= datetime.now(UTC) for one in entries)
+    assert all(started < datetime.fromisoformat(one["at"]) <= datetime.now(UTC) for one in entries)
     [gate] = entries[-1]["gates"]
     assert (gate["gate"], gate["candidate"], gate["against"]) == ("accuracy", 0.7, 0.8)
     capsys.readouterr()
@@ -125,13 +127,13 @@ def test_the_history_says_who_when_from_to_and_why(
     header, first, second = capsys.readouterr().out.splitlines()
     assert header.split() == ["when", "who", "what", "from", "to", "gates", "why"]
     assert "as expected" in first
-    assert "forced past accuracy" in second
+    assert "overridden: accuracy" in second
 
 
 def test_the_history_is_bounded(
     two: Registry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The longest entry too is far from what MLflow keeps; refusals push out no promotion."""
+    """Even the longest entry is far below MLflow's limits, and refusals displace no promotion."""
     monkeypatch.setattr(history, "KEPT", 3)
     monkeypatch.setattr(history, "KEPT_REFUSED", 2)
     assert main(["--version", "2", "--reason", "\N{GRINNING FACE}" * 500]) == 0
@@ -141,34 +143,34 @@ def test_the_history_is_bounded(
     two.client.delete_model_version_tag("sentiment", "2", "accuracy")
     for _ in range(4):
         assert main(["--version", "2"]) == 6
-    entries = asked(capsys, "--history", "100")["history"]
+    entries = run_json(capsys, "--history", "100")["history"]
     assert [one["outcome"] for one in entries] == ["refused"] * 2 + ["rolled_back"] * 3
     assert [one["number"] for one in entries] == [10, 9, 6, 5, 4]
 
 
 def test_an_empty_history(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--history"]) == 0
-    assert capsys.readouterr().out == "nothing was promoted yet, or refused\n"
+    assert capsys.readouterr().out == "nothing has been promoted or refused yet\n"
 
 
 def test_json_in_every_case(
     two: Registry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status = asked(capsys, "--status")
+    status = run_json(capsys, "--status")
     assert status["aliases"]["challenger"] == {"version": "2", "accuracy": 0.85}
-    assert asked(capsys, "--version", "99")["exit_code"] == 4
-    assert asked(capsys, "--version", "1")["outcome"] == "unchanged"
-    promoted = asked(capsys, "--alias", "challenger", "--reason", "better")
+    assert run_json(capsys, "--version", "99")["exit_code"] == 4
+    assert run_json(capsys, "--version", "1")["outcome"] == "unchanged"
+    promoted = run_json(capsys, "--alias", "challenger", "--reason", "better")
     assert (promoted["outcome"], promoted["from"], promoted["to"]) == ("promoted", "1", "2")
     assert promoted["aliases"]["previous"]["version"] == "1"
     assert promoted["entry"] == 1
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:secret@127.0.0.1:{free_port()}")
-    away = asked(capsys, "--rollback")
-    assert away["exit_code"] == 3
-    assert "secret" not in json.dumps(away)
+    unreachable = run_json(capsys, "--rollback")
+    assert unreachable["exit_code"] == 3
+    assert "secret" not in json.dumps(unreachable)
 
 
-def test_all_of_it_through_a_server(
+def test_promotion_rollback_and_history_through_a_server(
     mlflow_server: MlflowServer,
     serving: list[Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -180,5 +182,5 @@ def test_all_of_it_through_a_server(
     assert [main(["--version", number]) for number in "123"] == [0, 0, 5]
     assert main(["--rollback", "--reason", "through a server"]) == 0
     assert mlflow_server.aliases() == {"champion": "1", "previous": "2"}
-    entries = asked(capsys, "--history")["history"]
+    entries = run_json(capsys, "--history")["history"]
     assert [one["outcome"] for one in entries] == ["rolled_back", "refused", "promoted", "promoted"]

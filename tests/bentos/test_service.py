@@ -1,4 +1,4 @@
-"""One running Bento, asked over HTTP. Its champion is version 2."""
+"""The HTTP contract of a running Bento, whose champion is version 2."""
 
 import random
 import statistics
@@ -13,8 +13,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from bentos.sentiment.engine import Engine
-from tests.bentos.conftest import Registry, Server, serve
-from tests.bentos.model import MAX_TOKENS, REVIEWS, WINDOWS
+from tests.bentos.conftest import Server
+from tests.bentos.reviews import MAX_TOKENS, REVIEWS, WINDOWS
 
 Answer = dict[str, Any]
 
@@ -23,7 +23,7 @@ TEXTS = [f"{first} {second}" for first in REVIEWS for second in REVIEWS[:9]][:10
 
 @pytest.fixture(scope="module")
 def expected(serving: list[Path]) -> dict[str, Answer]:
-    """What every text is to be answered, by the champion's engine and tokenizer without a server."""
+    """The expected answer to each text, from the champion's engine and tokenizer without a server."""
     engine = Engine(serving[1])
     tokenizer = Tokenizer.from_file(str(serving[1] / "tokenizer.json"))
     probabilities = engine.probabilities(TEXTS + REVIEWS)
@@ -42,17 +42,17 @@ def assert_answers(answers: object, texts: list[str], expected: dict[str, Answer
     assert answers == [expected[text] for text in texts]
 
 
-def test_one_answer_a_text_in_order(server: Server, expected: dict[str, Answer]) -> None:
+def test_one_answer_per_text_in_order(server: Server, expected: dict[str, Answer]) -> None:
     shuffled = random.Random(3).sample(REVIEWS, len(REVIEWS))
     for texts in (REVIEWS, shuffled, REVIEWS[:1]):
         answers = server.classify(texts).json()
         assert_answers(answers, texts, expected)
     assert {expected[text]["label"] for text in REVIEWS} == {"negative", "positive"}, (
-        "one label would prove nothing"
+        "both labels must occur to reveal a wrong order"
     )
 
 
-def test_bad_texts_leave_their_neighbours_alone(server: Server, expected: dict[str, Answer]) -> None:
+def test_invalid_texts_do_not_affect_the_others(server: Server, expected: dict[str, Answer]) -> None:
     texts = [REVIEWS[0], "", REVIEWS[1], " \n\t", "x" * 20_001, REVIEWS[2]]
     response = server.classify(texts)
     assert response.status_code == 200
@@ -62,23 +62,23 @@ def test_bad_texts_leave_their_neighbours_alone(server: Server, expected: dict[s
     assert answers[4] == {"error": "the text has 20001 characters, 20000 are allowed"}
 
 
-def test_only_bad_texts(server: Server) -> None:
+def test_only_invalid_texts(server: Server) -> None:
     assert server.classify(["", " "]).json() == [{"error": "the text is empty"}] * 2
 
 
-def test_the_longest_text_and_odd_characters_get_labels(server: Server) -> None:
+def test_the_longest_text_and_unusual_characters_get_labels(server: Server) -> None:
     answers = server.classify(["good " * 4_000, "a\0b", "😀", "\u202e!"]).json()
     assert [answer["truncated"] for answer in answers] == [True, False, False, False]
 
 
 def test_concurrent_requests_get_their_own_answers(server: Server, expected: dict[str, Answer]) -> None:
-    """100 at once, each of one to three texts and every tenth with a bad one among them."""
+    """100 requests of one to three texts; every tenth also contains an invalid text."""
     requests = [TEXTS[start : start + 1 + start % 3] for start in range(100)]
 
     def ask(number: int) -> httpx.Response:
         return server.classify([*requests[number], ""] if number % 10 == 0 else requests[number])
 
-    # What comes while these are being read has to wait, and goes on together.
+    # Requests that arrive while these texts are processed form one batch.
     long = [f"{number} " + "good " * 3_900 for number in range(64)]
     with ThreadPoolExecutor(101) as pool:
         busy = pool.submit(server.classify, long)
@@ -95,7 +95,7 @@ def test_concurrent_requests_get_their_own_answers(server: Server, expected: dic
 
 
 def batches(server: Server) -> dict[str, float]:
-    """Bento's own histogram: how many batches were of at most so many requests."""
+    """Return the number of batches with at most N requests, by N, from BentoML's histogram."""
     counts = {}
     for line in server.client.get("/metrics").text.splitlines():
         if line.startswith("bentoml_service_adaptive_batch_size_bucket"):
@@ -103,8 +103,8 @@ def batches(server: Server) -> dict[str, float]:
     return counts
 
 
-def test_a_request_of_several_batches(server: Server, expected: dict[str, Answer]) -> None:
-    """Two full requests at once pass the batch size together: Bento cuts one and joins its answers."""
+def test_a_request_is_split_between_batches(server: Server, expected: dict[str, Answer]) -> None:
+    """Two full requests exceed the batch size: BentoML splits one and joins its answers."""
     requests = [TEXTS[:64], TEXTS[36:100], TEXTS[20:84]]
     with ThreadPoolExecutor(3) as pool:
         responses = list(pool.map(server.classify, requests))
@@ -124,49 +124,29 @@ def test_a_request_of_several_batches(server: Server, expected: dict[str, Answer
         ('{"texts": ["half a character \\ud800"]}', "Invalid JSON"),
     ],
 )
-def test_a_wrong_request_is_400_and_says_why(server: Server, body: str, says: str) -> None:
+def test_an_invalid_request_is_400_with_the_reason(server: Server, body: str, says: str) -> None:
     headers = {"content-type": "application/json"}
     response = server.client.post("/classify", content=body, headers=headers)
     assert response.status_code == 400
     assert says in response.text
 
 
-def test_a_lone_request_is_not_held_back_after_a_burst(server: Server) -> None:
-    """BentoML's own optimizer, once it has seen a queue, holds a lone request as long as that queue did."""
-    end = time.monotonic() + 6  # it learns every 5 s
+def test_a_single_request_after_a_burst_is_not_delayed(server: Server) -> None:
+    """BentoML's own dispatcher delays it as long as the requests of the burst waited."""
+    end = time.monotonic() + 6  # its optimizer runs every 5 s
 
-    def keep_asking(_: int) -> list[float]:
+    def keep_sending(_: int) -> list[float]:
         times = []
         while time.monotonic() < end:
             times.append(server.classify(TEXTS[:64]).elapsed.total_seconds())
         return times
 
     with ThreadPoolExecutor(32) as pool:
-        burst = statistics.median(chain.from_iterable(pool.map(keep_asking, range(32))))
-    lone = statistics.median(server.classify(["good"]).elapsed.total_seconds() for _ in range(10))
-    assert lone < burst / 3
+        burst = statistics.median(chain.from_iterable(pool.map(keep_sending, range(32))))
+    single = statistics.median(server.classify(["good"]).elapsed.total_seconds() for _ in range(10))
+    assert single < burst / 3
 
 
 def test_health_and_schema(server: Server) -> None:
     for path in ("/livez", "/readyz", "/metrics", "/schema.json", "/docs.json"):
         assert server.client.get(path).status_code == 200, path
-
-
-def test_ready_means_warm(shared: Registry) -> None:
-    """One text has gone the whole way before /readyz; 20 at once after it are not turned away nor slow."""
-    with serve(shared) as fresh, ThreadPoolExecutor(20) as pool:
-        assert batches(fresh)["+Inf"] == 1
-        responses = list(pool.map(lambda text: fresh.classify([text]), TEXTS[:20]))
-        assert [response.status_code for response in responses] == [200] * 20
-        assert max(response.elapsed.total_seconds() for response in responses) < 2
-
-
-def test_overload_is_turned_away_and_the_settings_reach_the_service(shared: Registry) -> None:
-    """One request at a time, two texts a request: the rest is 429 or 400; what is admitted is answered."""
-    limits = {"SENTIMENT_MAX_CONCURRENCY": "1", "SENTIMENT_MAX_TEXTS": "2", "SENTIMENT_MAX_TEXT_CHARS": "10"}
-    with serve(shared, **limits) as small, ThreadPoolExecutor(30) as pool:
-        responses = list(pool.map(lambda _: small.classify(["good", "bad"]), range(60)))
-        assert small.classify(["good"] * 3).status_code == 400
-        assert "10 are allowed" in small.classify(["much too long"]).text
-    assert {response.status_code for response in responses} == {200, 429}
-    assert all(len(response.json()) == 2 for response in responses if response.status_code == 200)

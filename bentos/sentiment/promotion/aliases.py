@@ -1,13 +1,13 @@
-"""Who is champion, previous and challenger, and how that changes."""
+"""The aliases `champion`, `previous` and `challenger`, and the changes a promotion or rollback makes."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bentos.sentiment import registry
-from bentos.sentiment.promotion import history
+from bentos.sentiment.promotion import history, lock
 from bentos.sentiment.promotion.errors import PromotionError
 from bentos.sentiment.promotion.history import Plan
-from bentos.sentiment.promotion.lock import Ticket, turn
+from bentos.sentiment.promotion.lock import Ticket
 from bentos.sentiment.registry import MODEL
 from bentos.sentiment.settings import Settings
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 ALIASES = ("champion", "previous", "challenger")
 
 Versions = dict[str, "ModelVersion"]
-"""The version under each alias that is set."""
+"""Versions by alias."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The aliases before and after, and the number of its entry in the history."""
+    """The aliases before and after a change, and the number of its history entry."""
 
     before: Versions
     after: Versions
@@ -31,7 +31,7 @@ class Change:
 
 
 def aliased(client: "MlflowClient") -> Versions:
-    """Raises PromotionError where no model is registered."""
+    """Return the version of each alias. Raises PromotionError if no model is registered."""
     try:
         aliases = client.get_registered_model(MODEL).aliases
     except Exception as error:
@@ -44,7 +44,7 @@ def aliased(client: "MlflowClient") -> Versions:
 
 
 def find(client: "MlflowClient", alias: str | None, number: str) -> "ModelVersion":
-    """The version under the alias, or without one of the number. Raises PromotionError for none."""
+    """Return the version with the alias, or with the number if `alias` is empty. Raises PromotionError."""
     try:
         if alias:
             return client.get_model_version_by_alias(MODEL, alias)
@@ -54,54 +54,55 @@ def find(client: "MlflowClient", alias: str | None, number: str) -> "ModelVersio
             raise
     if alias:
         raise PromotionError(
-            4, f"--alias {alias}: no version has it: see --status, or register one with `make repro`"
+            4,
+            f"--alias {alias}: no version has this alias: see --status, or register one with `make repro`",
         )
     numbers = sorted(int(version.version) for version in client.search_model_versions(f"name = '{MODEL}'"))
-    known = f"{numbers[0]} to {numbers[-1]} are there" if numbers else "register one with `make repro`"
-    raise PromotionError(4, f"--version {number}: there is no such version: {known}")
+    known = f"versions are {numbers[0]} to {numbers[-1]}" if numbers else "register one with `make repro`"
+    raise PromotionError(4, f"--version {number}: no such version: {known}")
 
 
 def promote(client: "MlflowClient", plan: Plan, settings: Settings) -> Change:
-    """Make `plan.after` the champion, and the champion until now the previous. Raises PromotionError."""
+    """Make `plan.after` the champion, and the old champion `previous`. Raises PromotionError."""
     ticket, before = begin(client, plan, settings)
-    # In this order: between the two the champion is still the old one, and running again ends well.
+    # `previous` first: if interrupted in between, the champion is unchanged and the command can be repeated.
     if plan.before:
-        move(client, "previous", plan.before, ticket)
-    move(client, "champion", plan.after, ticket)
+        set_alias(client, "previous", plan.before, ticket)
+    set_alias(client, "champion", plan.after, ticket)
     return finish(client, plan, "promoted", before, ticket)
 
 
 def roll_back(client: "MlflowClient", plan: Plan, settings: Settings) -> Change:
     """Swap champion and previous. Raises PromotionError."""
     ticket, before = begin(client, plan, settings)
-    # In this order: what is served comes first, and the history knows the other.
-    move(client, "champion", plan.after, ticket)
-    move(client, "previous", plan.before, ticket)
+    # `champion` first: it decides what is served, and the history still names the other version.
+    set_alias(client, "champion", plan.after, ticket)
+    set_alias(client, "previous", plan.before, ticket)
     return finish(client, plan, "rolled_back", before, ticket)
 
 
 def begin(client: "MlflowClient", plan: Plan, settings: Settings) -> tuple[Ticket, Versions]:
-    """Wait for the turn; then the champion must be who it was when the plan was made."""
-    ticket = turn(client, plan, settings)
+    """Acquire the lock, and check that the champion is still the one that the plan replaces."""
+    ticket = lock.acquire(client, plan, settings)
     before = aliased(client)
     champion = number(before.get("champion"))
     if champion != plan.before:
         history.remove(client, ticket.entry.number)
         raise PromotionError(
             8,
-            f"version {champion or 'none'} is champion now, and was {plan.before or 'none'} when this began:"
-            " somebody was faster, see --history; nothing was changed",
+            f"the champion changed from version {plan.before or 'none'} to version {champion or 'none'} while"
+            " this command ran: nothing was promoted; see --history, and try again",
         )
     return ticket, before
 
 
-def move(client: "MlflowClient", alias: str, version: str, ticket: Ticket) -> None:
+def set_alias(client: "MlflowClient", alias: str, version: str, ticket: Ticket) -> None:
     ticket.check()
     client.set_registered_model_alias(MODEL, alias, version)
 
 
 def finish(client: "MlflowClient", plan: Plan, outcome: str, before: Versions, ticket: Ticket) -> Change:
-    """Record the reason on the version, and end the entry: the next in turn begins."""
+    """Tag the version with the reason, and end the entry, which releases the lock."""
     for tag, value in (("promotion_reason", plan.reason or "none given"), ("promoted_by", history.who())):
         client.set_model_version_tag(MODEL, plan.after, tag, value)
     after = aliased(client)

@@ -1,20 +1,20 @@
-"""Why nothing was promoted, as an exit code and a line."""
+"""The error of a promotion, and the exit codes of the command."""
 
 EXIT_CODES = """exit codes:
-  0  promoted or rolled back, or champion already; with --dry-run: would be
-  2  wrong arguments
-  3  MLflow is out of reach
-  4  no such version or alias; --rollback: no previous
-  5  a gate refuses: less accurate than the champion, a failed behavioural test, int8 loss, schema, latency,
-     size (--force promotes it nevertheless)
-  6  a tag, metric or file is missing or unreadable, so a gate cannot judge (--force promotes it nevertheless,
-     but for weights_sha256 and accuracy: such a version does not come from the pipeline)
-  7  another promotion or rollback is under way, and did not end in time
+  0  promoted or rolled back, or already champion; with --dry-run: would be
+  2  invalid arguments
+  3  MLflow is unreachable
+  4  no such version or alias; --rollback: no previous champion
+  5  refused by a gate: accuracy below the champion's, failed behavioural test, accuracy lost in export,
+     schema, latency or size (--force overrides)
+  6  a gate cannot judge, because a tag, metric or file is missing or unreadable (--force overrides, except
+     for the tags weights_sha256 and accuracy: without them the version is not from the pipeline)
+  7  another promotion or rollback held the lock until the timeout
   8  the champion changed while this version was judged"""
 
 
 class PromotionError(Exception):
-    """Why a version is not promoted, in one line, and the exit code that says so."""
+    """Why a version is not promoted, in one line, with the exit code."""
 
     def __init__(self, exit_code: int, message: str) -> None:
         super().__init__(message)

@@ -1,8 +1,8 @@
-"""What was promoted, refused and rolled back, by whom and why: versions of the registered model
-`sentiment-promotions`, each a link to the version it is about.
+"""The history of promotions, refusals and rollbacks, with their authors and reasons.
 
-MLflow numbers the versions of a model one by one in a transaction, so entries never overwrite each other, as
-a list in a tag would, and their order is the same for everybody: the lock is built on that (`lock`).
+Entries are versions of the registered model `sentiment-promotions`, each linked to the version it is about.
+MLflow numbers versions one by one in a transaction. Unlike a list in a tag, entries cannot overwrite each
+other, and all clients see them in the same order, on which the lock is built (`lock`).
 """
 
 import getpass
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 HISTORY = f"{MODEL}-promotions"
 DESCRIPTION = (
-    f"The promotions of '{MODEL}', refused ones included: each version is one, written by"
-    " `python -m bentos.sentiment.promote` and shown by its --history. It keeps two from promoting at once."
+    f"The history of promotions of '{MODEL}', including refused ones: one version per entry, written by"
+    " `python -m bentos.sentiment.promote` and shown by its --history. It also serves as the lock."
 )
 KEPT = 300
-"""Changes of the champion that are kept; the oldest goes first. They are a kilobyte or two each."""
+"""Number of promotions and rollbacks kept, one or two kilobytes each. The oldest are removed."""
 KEPT_REFUSED = 100
-"""Counted apart, so that a job which is refused every minute pushes no promotion out."""
-LONGEST_SAYS = 400
+"""Number of refusals kept. Counted separately, so that a frequently refused job displaces no promotion."""
+MAX_SAYS_CHARS = 400
 PENDING, REFUSED, INTERRUPTED = "pending", "refused", "interrupted"
 
-# MLflow tries three times to number a version; with many at once that may not do.
+# MLflow tries three times to number a version, which may fail with many concurrent clients.
 _TRIES = 10
 _BUSY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`outcome` is promoted, rolled_back or refused; pending under way, interrupted where that never ended.
+    """`outcome` is promoted, rolled_back or refused; pending while in progress; interrupted if never ended.
 
-    `forced` names the gates that --force went past, `gates` are those that stopped or were forced.
+    `gates` are the verdicts that stopped the promotion or were forced, `forced` the gates overridden.
     """
 
     number: int
@@ -65,17 +65,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What somebody sets out to do, as the history keeps it."""
+    """A promotion or rollback to be made, as recorded in the history."""
 
     before: str
     after: str
     reason: str
     stopped: tuple[Verdict, ...] = ()
-    """The gates that refused, or were forced."""
+    """Verdicts that stop the promotion, unless `forced`."""
     forced: bool = False
 
     def tags(self) -> dict[str, str]:
-        gates = [asdict(one) | {"says": one.says[:LONGEST_SAYS]} for one in self.stopped]
+        gates = [asdict(one) | {"says": one.says[:MAX_SAYS_CHARS]} for one in self.stopped]
         return {
             "by": who(),
             "from": self.before,
@@ -87,16 +87,16 @@ class Plan:
 
 
 def who() -> str:
-    """The user, as the system or LOGNAME names them, and the machine."""
+    """Return user@host; the user is LOGNAME or the system's name."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
+    except (KeyError, OSError):  # the user of a container may have no name
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
 
 
 def add(client: "MlflowClient", plan: Plan, outcome: str, lease_seconds: float = 0) -> Entry:
-    """Write an entry; nobody else gets its number. Raises MlflowException."""
+    """Write an entry, whose number is unique. Raises MlflowException."""
     from mlflow.exceptions import MlflowException
 
     tags = plan.tags() | {"outcome": outcome, "lease_seconds": f"{lease_seconds:g}"}
@@ -107,7 +107,7 @@ def add(client: "MlflowClient", plan: Plan, outcome: str, lease_seconds: float =
         except MlflowException as error:
             if attempt == _TRIES - 1 or error.error_code not in _BUSY:
                 raise
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("the last attempt returns or raises")
 
 
 def ensure(client: "MlflowClient") -> None:
@@ -134,24 +134,24 @@ def remove(client: "MlflowClient", number: int) -> None:
 
 
 def pending(client: "MlflowClient") -> list[Entry]:
-    """What is under way or was interrupted, the first first."""
+    """Return the entries in progress or interrupted, oldest first."""
     found = client.search_model_versions(f"name = '{HISTORY}' and tags.outcome = '{PENDING}'")
     return sorted((one for one in readable(found) if one.outcome == PENDING), key=lambda one: one.number)
 
 
 def entries(client: "MlflowClient") -> list[Entry]:
-    """All that is kept, the newest first."""
+    """Return all entries, newest first."""
     found = client.search_model_versions(f"name = '{HISTORY}'", order_by=["version_number DESC"])
     return [ended(one) for one in readable(found)]
 
 
 def readable(found: Iterable["ModelVersion"]) -> Iterator[Entry]:
-    """Without those removed while MLflow read them: it asks for versions first, and then for tags."""
+    """Skip entries removed while MLflow read them: it reads the versions first, and then their tags."""
     return (entry(version) for version in found if "outcome" in version.tags)
 
 
 def ended(one: Entry) -> Entry:
-    """A pending entry past its lease will never end: its process was killed, or lost MLflow."""
+    """Mark a pending entry as interrupted after its lease: its process was killed or lost MLflow."""
     age = (datetime.now(UTC) - one.at).total_seconds()
     if one.outcome != PENDING or age <= one.lease_seconds:
         return one
@@ -159,7 +159,7 @@ def ended(one: Entry) -> Entry:
 
 
 def prune(client: "MlflowClient") -> None:
-    """Remove the oldest past what is kept. The newest number stays, so that no number comes twice."""
+    """Remove the oldest entries. The newest one stays, so that MLflow assigns no number twice."""
     found = [one for one in entries(client) if one.outcome != PENDING]
     refusals = [one for one in found if one.outcome == REFUSED]
     changes = [one for one in found if one.outcome != REFUSED]
@@ -173,7 +173,7 @@ def _remove(old: Iterable[Entry], client: "MlflowClient") -> None:
         try:
             remove(client, one.number)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # another has done it
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # removed by another process
                 raise
 
 

@@ -1,9 +1,9 @@
-"""One promotion at a time, on however many machines: tickets, as MLflow has no lock and no compare-and-swap.
+"""One promotion at a time, from any machine: a ticket lock, as MLflow has no lock and no compare-and-swap.
 
-A ticket is a pending entry of the history. MLflow's database numbers them one by one: whoever has one sees
-every lower number that will ever be. The lowest that has not ended has the turn. A ticket is good for its
-lease only: who holds it changes nothing after that, and nobody waits for it any longer, so a process that was
-killed needs no taking over. Ages are told by the clock of whoever stamps entries, the MLflow server, alone.
+A ticket is a pending entry of the history. MLflow's database numbers entries one by one, so the owner of a
+ticket sees every lower number that will ever exist. The lowest pending ticket holds the lock. A ticket is
+valid for its lease: after that its owner changes nothing and the others ignore it, so the lock of a killed
+process needs no cleanup. Ages are measured by one clock, that of the MLflow server, which timestamps entries.
 """
 
 import time
@@ -23,76 +23,79 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Both moments are this process's monotonic clock: `good_until` is counted from before MLflow stamped the
-    entry, `stamped` is after it, so that each errs on the safe side."""
+    """An entry in the queue for the lock, with two times of this process's monotonic clock.
+
+    `expires` counts from before MLflow created the entry and `created` is after it, so both err on the safe
+    side.
+    """
 
     entry: Entry
-    good_until: float
-    stamped: float
+    expires: float
+    created: float
 
     def check(self) -> None:
-        """Call it before each change. Raises PromotionError when the turn may end before it is made."""
-        if time.monotonic() > self.good_until:
+        """Call before each change. Raises PromotionError if the lease may end before the change is made."""
+        if time.monotonic() > self.expires:
             raise PromotionError(
-                7, "MLflow is so slow that the turn to promote has run out: see --status, and try again"
+                7, "the lock expired because MLflow is too slow: see --status, and try again"
             )
 
 
 def lease_seconds(settings: Settings) -> float:
-    """Half of it is for the request that is on its way when the other half is over: it is tried twice."""
+    """Return the lease. A change may start in its first half; the second covers its request and one retry."""
     return 4.0 * settings.registry_timeout_seconds
 
 
-def turn(client: "MlflowClient", plan: Plan, settings: Settings) -> Ticket:
-    """Enter the plan as pending and wait for the turn; the caller ends the entry.
+def acquire(client: "MlflowClient", plan: Plan, settings: Settings) -> Ticket:
+    """Enter the plan as pending and wait for the lock. The caller releases it by ending the entry.
 
-    Waits for longer than a killed process can keep others waiting, and raises PromotionError after that.
+    Raises PromotionError after a timeout that is longer than a killed process can block the lock.
     """
-    patience = time.monotonic() + 2 * lease_seconds(settings)
+    deadline = time.monotonic() + 2 * lease_seconds(settings)
     while True:
-        ticket = take(client, plan, settings)
+        ticket = take_ticket(client, plan, settings)
         try:
-            if wait(client, ticket, patience):
+            if wait(client, ticket, deadline):
                 return ticket
         except (PromotionError, KeyboardInterrupt):
             history.remove(client, ticket.entry.number)
             raise
-        history.remove(client, ticket.entry.number)  # too old to be of use: again, at the end of the queue
+        history.remove(client, ticket.entry.number)  # expired: queue again at the end
 
 
-def take(client: "MlflowClient", plan: Plan, settings: Settings) -> Ticket:
+def take_ticket(client: "MlflowClient", plan: Plan, settings: Settings) -> Ticket:
     lease = lease_seconds(settings)
-    asked = time.monotonic()
+    requested = time.monotonic()
     entry = history.add(client, plan, history.PENDING, lease)
-    return Ticket(entry, asked + lease / 2, time.monotonic())
+    return Ticket(entry, requested + lease / 2, time.monotonic())
 
 
-def wait(client: "MlflowClient", ticket: Ticket, patience: float) -> bool:
-    """Whether the turn came while the ticket was good for what is to be done. Raises PromotionError once
-    patience is over."""
-    good_until = ticket.good_until
-    while first := ahead(client, ticket):
-        if time.monotonic() > patience:
+def wait(client: "MlflowClient", ticket: Ticket, deadline: float) -> bool:
+    """Wait for the lock; return False if the ticket expires first. Raises PromotionError after `deadline`."""
+    expires = ticket.expires
+    while first := holder(client, ticket):
+        if time.monotonic() > deadline:
             raise PromotionError(
                 7,
-                f"{first.by} has been promoting version {first.after} since {first.at:%H:%M:%S} UTC: try"
-                f" again; if that process is dead, nobody waits for it after {first.lease_seconds:g} seconds",
+                f"{first.by} has held the lock since {first.at:%H:%M:%S} UTC to promote version"
+                f" {first.after}: try again; if that process is dead, its lock expires after"
+                f" {first.lease_seconds:g} seconds",
             )
-        if time.monotonic() > ticket.good_until:
+        if time.monotonic() > ticket.expires:
             return False
-        # A turn that comes late in a ticket's time would run out amid the changes; a new ticket has all.
-        good_until = (ticket.stamped + ticket.good_until) / 2
+        # A lock obtained late would expire between the changes; a new ticket has its whole lease.
+        expires = (ticket.created + ticket.expires) / 2
         time.sleep(POLL_SECONDS)
-    return time.monotonic() <= good_until
+    return time.monotonic() <= expires
 
 
-def ahead(client: "MlflowClient", ticket: Ticket) -> Entry | None:
-    """Whose turn it is before this ticket's."""
-    mine = ticket.entry
+def holder(client: "MlflowClient", ticket: Ticket) -> Entry | None:
+    """Return the entry that holds the lock, or None if this ticket does."""
+    own = ticket.entry
     for other in history.pending(client):
-        if other.number >= mine.number:
+        if other.number >= own.number:
             return None
-        age = (mine.at - other.at).total_seconds() + time.monotonic() - ticket.stamped
+        age = (own.at - other.at).total_seconds() + time.monotonic() - ticket.created
         if age <= other.lease_seconds:
             return other
     return None

@@ -1,4 +1,4 @@
-"""What a command found or did: for people, or as one JSON object for automation."""
+"""The result of a command, as text or as one JSON object."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from bentos.sentiment.promotion.aliases import ALIASES, Versions
-from bentos.sentiment.promotion.contender import accuracy
+from bentos.sentiment.promotion.evaluated_version import accuracy
 from bentos.sentiment.promotion.history import Entry
 from bentos.sentiment.promotion.verdict import Verdict
 
@@ -19,7 +19,7 @@ Cells = Sequence[str]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`lines` go to stdout, `errors` to stderr; `found` is what --json tells beside them."""
+    """`lines` are printed to stdout, `errors` to stderr; `found` are further keys of --json."""
 
     outcome: str
     exit_code: int = 0
@@ -44,7 +44,7 @@ def gates_json(verdicts: Sequence[Verdict], forced: bool) -> dict[str, object]:
 
 
 def refusal(verdict: Verdict) -> str:
-    """Gate, both figures, and what would lift it, in one line."""
+    """Format a refusal in one line: gate, figures, and how to pass."""
     return f"{verdict.gate}: {verdict.says}. To lift it: {verdict.lifts}"
 
 
@@ -81,7 +81,7 @@ def history_table(entries: Sequence[Entry]) -> list[str]:
 
 def row(one: Entry) -> Cells:
     stopped = ", ".join(str(gate["gate"]) for gate in one.gates)
-    gates = f"forced past {stopped}" if one.forced else stopped
+    gates = f"overridden: {stopped}" if one.forced else stopped
     when = f"{one.at:%Y-%m-%d %H:%M:%S}Z"
     return [when, one.by, one.outcome, one.before or "-", one.after, gates or "-", one.reason or "-"]
 

@@ -1,24 +1,25 @@
-"""What a gate says of a candidate."""
+"""The verdict of a gate on a candidate."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 Figure = float | str | None
-"""As the gate compares it: a number, or words; None where there is none."""
+"""A value that a gate compares: a number, a text, or None if it is missing."""
 
 
 class Outcome(StrEnum):
     PASSED = "passed"
     REFUSED = "refused"
     UNKNOWN = "unknown"
-    """Something is missing that the gate needs; it lets nothing pass unseen."""
+    """Something that the gate needs is missing. Stops a promotion like a refusal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The candidate's figure, the one it is held against (the champion's or a limit), and both in words.
+    """The candidate's figure, the figure it is compared with (the champion's or a limit), and the reason.
 
-    `lifts` says what would let the candidate pass; it is empty where it did.
+    `lifts` says how the candidate could pass; it is empty if it did. Field names are keys of --json and of
+    the history.
     """
 
     gate: str

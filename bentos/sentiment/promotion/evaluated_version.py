@@ -1,4 +1,4 @@
-"""A version and what its run found out about it."""
+"""A registered version with the metrics and tags of its run."""
 
 import math
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
-    """`version` with the metrics and tags of its run; they are empty where the run is gone."""
+class EvaluatedVersion:
+    """A candidate or champion with the metrics and tags of its run, both empty if the run was deleted."""
 
     version: "ModelVersion"
     metrics: Mapping[str, float]
@@ -29,24 +29,24 @@ class Contender:
         return accuracy(self.version)
 
     def metric(self, name: str) -> float | None:
-        """None where the run has none, or no finite one."""
+        """Return a metric of the run, or None if it is missing or not finite."""
         value = self.metrics.get(name, math.nan)
         return value if math.isfinite(value) else None
 
 
-def contender(client: "MlflowClient", version: "ModelVersion") -> Contender:
-    """Raises MlflowException when MLflow does not answer."""
+def evaluated(client: "MlflowClient", version: "ModelVersion") -> EvaluatedVersion:
+    """Read the run of a version. Raises MlflowException if MLflow does not answer."""
     try:
         data = client.get_run(version.run_id).data if version.run_id else None
     except Exception as error:
         if not registry.is_absent(error):
             raise
         data = None
-    return Contender(version, data.metrics if data else {}, data.tags if data else {})
+    return EvaluatedVersion(version, data.metrics if data else {}, data.tags if data else {})
 
 
 def accuracy(version: "ModelVersion") -> float | None:
-    """The share of validation reviews labelled right, 0 to 1, or None where the tag does not say."""
+    """Return the tag `accuracy`, 0 to 1, or None if it is missing or invalid."""
     try:
         value = float(version.tags["accuracy"])
     except (KeyError, ValueError):

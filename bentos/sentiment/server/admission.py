@@ -1,4 +1,4 @@
-"""Who is let in: no more requests than can be answered in time, and none whose client is gone."""
+"""Admission control: rejects requests that cannot be answered in time, and cancels abandoned ones."""
 
 import asyncio
 import math
@@ -12,95 +12,97 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bentos.sentiment import metrics
 
-LONGEST_RETRY_SECONDS = 30
+MAX_RETRY_AFTER_SECONDS = 30
 
 
 class Queue(Protocol):
-    """What waits for the engine."""
+    """The texts that wait for the engine."""
 
     def seconds(self) -> float:
-        """How long what is in it will take."""
+        """Return the estimated time to process everything in the queue."""
 
     def is_full(self) -> bool:
-        """Whether a request that came now would wait too long."""
+        """Return whether a new request would wait too long."""
 
 
-class Admission:
-    """ASGI middleware, the outermost: being turned away must cost less than being served.
+class AdmissionMiddleware:
+    """Outermost ASGI middleware, so that rejecting a request costs less than serving it.
 
-    A POST gets 429 with Retry-After while `limit` requests are in or the queue is full, 413 when its body is
-    longer than `body_bytes`, 504 after `seconds`. The work for a client that hangs up is cancelled: what
-    still waits for the engine never goes there. Everything else passes.
+    A POST is answered 429 with Retry-After while `limit` requests are in flight or the queue is full, 413 if
+    its body is longer than `body_bytes`, and 504 after `seconds`. When a client disconnects, its request is
+    cancelled, and is dropped if it is still queued. Other requests pass through unchanged.
     """
 
     def __init__(self, app: ASGIApp, queue: Queue, limit: int, body_bytes: int, seconds: float) -> None:
         self._app, self._queue = app, queue
         self._limit, self._body_bytes, self._seconds = limit, body_bytes, seconds
-        self._inside = 0
+        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
-        elif self._inside >= self._limit or self._queue.is_full():
+        elif self._in_flight >= self._limit or self._queue.is_full():
             await refuse(429, "too many requests: try again later", self._retry_after(), scope, receive, send)
         else:
-            with ExitStack() as place:
-                place.enter_context(self._place())
+            with ExitStack() as slot:
+                slot.enter_context(self._slot())
 
-                async def leave_with_the_last(message: Message) -> None:
-                    # Before it goes: who has the whole answer may ask again at once.
+                async def send_and_release(message: Message) -> None:
+                    # The slot is released before the last bytes are sent: the client may send its next
+                    # request as soon as it has them.
                     if message["type"] == "http.response.body" and not message.get("more_body", False):
-                        place.close()
+                        slot.close()
                     await send(message)
 
-                await self._admit(scope, receive, leave_with_the_last)
+                await self._handle(scope, receive, send_and_release)
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
-        self._inside += 1
+    def _slot(self) -> Iterator[None]:
+        self._in_flight += 1
         try:
             with metrics.REQUESTS_INSIDE.track_inprogress():
                 yield
         finally:
-            self._inside -= 1
+            self._in_flight -= 1
 
-    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        late = f"not answered within {self._seconds:g} seconds"
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        timed_out = f"not answered within {self._seconds:g} seconds"
         deadline = asyncio.get_running_loop().time() + self._seconds
         try:
             async with asyncio.timeout_at(deadline):
                 body = await read(receive, self._body_bytes)
         except TimeoutError:
-            return await refuse(504, late, None, scope, receive, send)
+            return await refuse(504, timed_out, None, scope, receive, send)
         except BodyTooLongError:
-            words = f"the request is longer than {self._body_bytes} bytes"
-            return await refuse(413, words, None, scope, receive, send)
+            detail = f"the request body is longer than {self._body_bytes} bytes"
+            return await refuse(413, detail, None, scope, receive, send)
         if body is None:
             return metrics.REQUESTS_REFUSED.labels("499").inc()
-        reply = Reply(send, self._retry_after)
-        answer = asyncio.ensure_future(self._app(scope, replay(body), reply))
-        gone = asyncio.ensure_future(receive())  # the body is read: what comes next is the client's end
+        response = Response(send, self._retry_after)
+        answer = asyncio.ensure_future(self._app(scope, replay(body), response))
+        # The body has been read, so the next message can only be http.disconnect.
+        disconnect = asyncio.ensure_future(receive())
         try:
             remaining = deadline - asyncio.get_running_loop().time()
-            await asyncio.wait({answer, gone}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done() or (reply.started and not gone.done()):
+            await asyncio.wait({answer, disconnect}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done() or (response.started and not disconnect.done()):
                 return await answer
         finally:
-            reply.closed = not answer.done()
+            response.closed = not answer.done()
             answer.cancel()
-            gone.cancel()
+            disconnect.cancel()
         await asyncio.wait({answer})
-        if gone.done() and not gone.cancelled():
+        if disconnect.done() and not disconnect.cancelled():
             return metrics.REQUESTS_REFUSED.labels("499").inc()
-        return await refuse(504, late, None, scope, receive, send)
+        return await refuse(504, timed_out, None, scope, receive, send)
 
     def _retry_after(self) -> str:
-        """Whole seconds until what is in will be done."""
-        return str(min(max(1, math.ceil(self._queue.seconds())), LONGEST_RETRY_SECONDS))
+        """Return the estimated time to empty the queue, in whole seconds."""
+        return str(min(max(1, math.ceil(self._queue.seconds())), MAX_RETRY_AFTER_SECONDS))
 
 
-class Reply:
-    """The way back to the client; nothing comes through once it is closed."""
+class Response:
+    """An ASGI `send` that drops messages once it is closed, and adds Retry-After to 503."""
 
     def __init__(self, send: Send, retry_after: Callable[[], str]) -> None:
         self._send, self._retry_after = send, retry_after
@@ -116,11 +118,11 @@ class Reply:
 
 
 class BodyTooLongError(Exception):
-    """More bytes came than a request may have."""
+    """The request body exceeds the limit."""
 
 
 async def read(receive: Receive, limit: int) -> bytes | None:
-    """The whole body, or None when the client left first. Raises BodyTooLongError."""
+    """Read the whole body; return None if the client disconnects first. Raises BodyTooLongError."""
     parts: list[bytes] = []
     size = 0
     while True:
@@ -136,7 +138,7 @@ async def read(receive: Receive, limit: int) -> bytes | None:
 
 
 def replay(body: bytes) -> Receive:
-    """A `receive` that gives the whole body at once."""
+    """Return a `receive` that delivers the whole body in one message."""
 
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -145,8 +147,8 @@ def replay(body: bytes) -> Receive:
 
 
 async def refuse(
-    status: int, words: str, retry_after: str | None, scope: Scope, receive: Receive, send: Send
+    status: int, detail: str, retry_after: str | None, scope: Scope, receive: Receive, send: Send
 ) -> None:
     metrics.REQUESTS_REFUSED.labels(str(status)).inc()
     headers = {"Retry-After": retry_after} if retry_after else None
-    await JSONResponse({"error": words}, status, headers)(scope, receive, send)
+    await JSONResponse({"error": detail}, status, headers)(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Who is champion, asked over HTTP: a millisecond, where MLflow's own client takes seconds to import."""
+"""The MLflow registry over its REST API: a request takes a millisecond, importing MLflow's client seconds."""
 
 import os
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import httpx
 
-from bentos.sentiment import store
+from bentos.sentiment.champion import store
 from bentos.sentiment.registry import MODEL, no_champion, unreachable
 from bentos.sentiment.settings import Settings
 
@@ -15,20 +15,20 @@ PATH = "/api/2.0/mlflow/registered-models/alias"
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """The version under the alias `champion`, and the sha256 that its weights were registered with."""
+class ChampionVersion:
+    """The version with the alias `champion`, and the registered sha256 of its weights."""
 
     version: str
     weights_sha256: str
 
     @property
     def tag(self) -> str:
-        """What it is called in the local store."""
+        """The version's tag in the local store."""
         return store.tag(self.version, self.weights_sha256)
 
 
-class Alias:
-    """The alias `champion` on an MLflow server. Keeps one connection: a new one reads TLS certificates."""
+class RestClient:
+    """A client of an MLflow server. Reuses one connection, as opening one reads the TLS certificates."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -40,27 +40,27 @@ class Alias:
             headers={"Authorization": f"Bearer {token}"} if token else None,
         )
 
-    def ask(self) -> Candidate:
-        """Raises RegistryError when the server is out of reach, NoChampionError where nobody is champion."""
+    def champion(self) -> ChampionVersion:
+        """Raises RegistryError if the server is unreachable, NoChampionError if no version is champion."""
         body = self.get(PATH, {"name": MODEL, "alias": "champion"})
         if body.get("error_code") in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise no_champion(self._settings)
         try:
             version = body["model_version"]
             tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
-            return Candidate(str(version["version"]), tags.get("weights_sha256", ""))
+            return ChampionVersion(str(version["version"]), tags.get("weights_sha256", ""))
         except (TypeError, KeyError, AttributeError) as error:
             raise unreachable(self._settings, error) from error
 
-    def get(self, path: str, words: dict[str, str]) -> dict[str, Any]:
-        """What MLflow answers, with an `error_code` where it refuses. Raises RegistryError."""
+    def get(self, path: str, params: dict[str, str]) -> dict[str, Any]:
+        """Return MLflow's JSON response, which has an `error_code` on failure. Raises RegistryError."""
         try:
-            answer = self._http.get(self._settings.tracking_uri.rstrip("/") + path, params=words)
-            body: object = answer.json()
+            response = self._http.get(self._settings.tracking_uri.rstrip("/") + path, params=params)
+            body: object = response.json()
             if not isinstance(body, dict):
-                raise ValueError("it does not answer as MLflow does")
+                raise ValueError("the response is not MLflow's")
             if "error_code" not in body:
-                answer.raise_for_status()
+                response.raise_for_status()
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise unreachable(self._settings, error) from error
         return body
@@ -75,5 +75,5 @@ class Alias:
 
 
 def is_server(settings: Settings) -> bool:
-    """Whether the registry is an MLflow server, and not a database that only MLflow's client can read."""
+    """Return whether the registry is an MLflow server, rather than a database without a REST API."""
     return settings.tracking_uri.startswith(("http://", "https://"))

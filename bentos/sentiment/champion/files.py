@@ -1,0 +1,115 @@
+"""The champion's files: downloaded from the registry, checked, and kept in the local store."""
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bentos.sentiment import cuda, registry
+from bentos.sentiment.champion import store
+from bentos.sentiment.champion.store import StoredModel
+from bentos.sentiment.registry import NoChampionError, RegistryError
+from bentos.sentiment.registry_rest import RestClient, is_server
+from bentos.sentiment.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+logger = logging.getLogger("bentoml.sentiment")
+
+
+def fetch(settings: Settings) -> StoredModel:
+    """Store the registry's champion and mark it as the champion. Raises RegistryError.
+
+    If MLflow is unreachable or its champion is damaged, the last champion is returned. If MLflow answers
+    that no version is champion, NoChampionError is raised.
+    """
+    try:
+        model = current(settings)
+    except NoChampionError:
+        raise
+    except RegistryError as error:
+        last = store.last_champion(settings.tracking_uri)
+        if last is None:
+            raise
+        logger.warning("%s. Serving version %s, the last champion, from the local store", error, last.version)
+        return last
+    store.mark_champion(model, settings.tracking_uri)
+    return model
+
+
+def current(settings: Settings) -> StoredModel:
+    """Return the registry's current champion, checked and stored. Raises RegistryError."""
+    with store.locked():
+        if is_server(settings):
+            with RestClient(settings) as client:
+                champion = client.champion()
+            if champion.weights_sha256 and (model := store.find(champion.tag)):
+                return model
+        return _store(registry.champion(settings), settings)
+
+
+def fetched(settings: Settings) -> StoredModel:
+    """Return the champion stored by `fetch`, without asking the registry. Raises RegistryError."""
+    model = store.last_champion(settings.tracking_uri)
+    if model is None:
+        raise RegistryError("the local store holds no champion: start with `bentoml serve`, which fetches it")
+    return model
+
+
+@contextlib.contextmanager
+def serving_folder(version: "ModelVersion", settings: Settings) -> Iterator[Path]:
+    """Provide the checked serving folder of any version: the stored one, or a temporary download.
+
+    Raises RegistryError.
+    """
+    with store.locked():
+        model = store.find(store.tag(str(version.version), _registered_sha256(version)))
+    if model:
+        yield model.folder
+    else:
+        with _downloaded(version, settings) as folder:
+            yield folder
+
+
+def _store(version: "ModelVersion", settings: Settings) -> StoredModel:
+    if model := store.find(store.tag(str(version.version), _registered_sha256(version))):
+        return model
+    with _downloaded(version, settings) as folder:
+        return store.add(folder, str(version.version), settings.tracking_uri)
+
+
+def _registered_sha256(version: "ModelVersion") -> str:
+    sha256: str = version.tags.get("weights_sha256", "")
+    if not sha256:
+        raise RegistryError(
+            f"version {version.version} has no tag weights_sha256, so its weights cannot be checked:"
+            " register it again with `make repro`"
+        )
+    return sha256
+
+
+@contextlib.contextmanager
+def _downloaded(version: "ModelVersion", settings: Settings) -> Iterator[Path]:
+    """Download the files into a temporary folder and compare them with the registered hashes."""
+    with tempfile.TemporaryDirectory(prefix="sentiment-") as temporary:
+        folder = registry.download(version, settings, Path(temporary))
+        missing = [name for name in store.FILES if not (folder / name).is_file()]
+        if missing:
+            raise RegistryError(
+                f"version {version.version} has no serving/{missing[0]}: register it again with `make repro`"
+            )
+        _check(version, folder / "model.bin", _registered_sha256(version))
+        if (trained := folder / "model").is_dir():
+            _check(version, trained / cuda.WEIGHTS, version.tags.get("trained_sha256", ""))
+        yield folder
+
+
+def _check(version: "ModelVersion", weights: Path, registered: str) -> None:
+    if (actual := store.sha256(weights)) != registered:
+        raise RegistryError(
+            f"version {version.version} is rejected: the sha256 of its {weights.name} is {actual[:12]}, but"
+            f" {registered[:12]} was registered: see `python -m bentos.sentiment.promote -h`"
+        )
