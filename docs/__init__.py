@@ -1,0 +1,1 @@
+"""The documentation site. `docs.generate` writes its reference."""
