@@ -17,11 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
-import api.credentials  # registers its tables, as the others do
-import api.idempotency
-import api.limits
-import api.models
-import api.movies  # noqa: F401
 from api import settings
 
 LOCK_TIMEOUT = "1s"

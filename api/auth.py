@@ -1,4 +1,4 @@
-"""Who asks, and may they: the API key of a request, or nobody known at an address."""
+"""Authentication and authorization: the caller of a request, by API key or by client address."""
 
 import asyncio
 import ipaddress
@@ -12,22 +12,22 @@ from sqlalchemy import Connection, func, select, update
 from sqlmodel import col
 
 from api.credentials import ApiKey, Scope, id_of
-from api.database import at_once
+from api.database import autocommit
 from api.errors import ForbiddenError, UnauthorizedError, UnavailableError
 from api.limits import Limit
 
 bearer = HTTPBearer(
-    auto_error=False, scheme_name="API key", description="`python -m api.keys create` makes one."
+    auto_error=False, scheme_name="API key", description="Create one with `python -m api.keys create`."
 )
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 
-UNCOUNTED_AFTER = 1.0
-"""Seconds: a database that takes longer to count a request must not stop one that does without it."""
+COUNT_TIMEOUT = 1.0
+"""Seconds that counting may delay a request that does not otherwise need the database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`name` is what limits are counted by: the key's id, or the address."""
+    """`name` identifies the caller to the rate limits: the id of the key, or the address."""
 
     name: str
     key_id: str | None = None
@@ -36,16 +36,16 @@ class Caller:
     def has(self, scope: Scope) -> bool:
         return scope in self.scopes or "admin" in self.scopes
 
-    def require_own(self, key_id: str | None) -> None:
-        """Raise ForbiddenError unless it wrote what this key wrote, or is an admin."""
+    def require_ownership(self, key_id: str | None) -> None:
+        """Raise ForbiddenError unless the caller's key is `key_id` or has the scope `admin`."""
         if key_id != self.key_id and not self.has("admin"):
-            raise ForbiddenError("Only the key that wrote a review, or an admin's, may change it.")
+            raise ForbiddenError("Only the key that wrote a review, or an admin key, may change it.")
 
 
 async def admit(request: Request, response: Response, kind: str, cost: int = 1) -> Caller:
-    """The caller, after `cost` of what `kind` of requests they may ask; what is left goes into the headers.
+    """Return the caller and charge `cost` to their rate limit `kind`; set the RateLimit headers.
 
-    Raises UnauthorizedError for a key that is not good, even where none is needed; TooManyRequestsError.
+    Raises UnauthorizedError for an invalid key, even if the route needs none, and TooManyRequestsError.
     """
     limit: Limit | None = request.app.state.limits[kind]
     key = _key(request)
@@ -56,24 +56,29 @@ async def admit(request: Request, response: Response, kind: str, cost: int = 1) 
         caller = Caller(address(request)) if key is None else _holder(connection, key)
         return caller, {} if limit is None else limit.take(connection, caller.name, cost)
 
-    caller, headers = await at_once(request, work)
+    caller, headers = await autocommit(request, work)
     response.headers.update(headers)
     return caller
 
 
 async def admit_uncounted(request: Request, response: Response, kind: str, cost: int = 1) -> Caller:
-    """The same, for what needs no database: with the database away it is not counted, unless it has a key."""
+    """Like `admit`, for a route that works without the database.
+
+    While the database is unavailable, requests are not counted and those with a key are rejected.
+    """
     try:
-        async with asyncio.timeout(UNCOUNTED_AFTER):
+        async with asyncio.timeout(COUNT_TIMEOUT):
             return await admit(request, response, kind, cost)
     except (TimeoutError, UnavailableError):
         if _key(request) is not None:
-            raise UnavailableError("The database cannot say whose key this is now; try again.") from None
+            raise UnavailableError(
+                "API keys cannot be checked while the database is unavailable; try again later."
+            ) from None
         return Caller(address(request))
 
 
 def admitted(kind: str) -> Callable[[Request, Response], Awaitable[Caller]]:
-    """`admit` as a dependency, for what anybody may do."""
+    """Return `admit` as a dependency, for a route that needs no key."""
 
     async def dependency(request: Request, response: Response) -> Caller:
         return await admit(request, response, kind)
@@ -82,12 +87,12 @@ def admitted(kind: str) -> Callable[[Request, Response], Awaitable[Caller]]:
 
 
 async def _writer(request: Request, response: Response, credentials: Bearer) -> Caller:
-    """Raises UnauthorizedError without a key, ForbiddenError when it may not write."""
+    """Raises UnauthorizedError without a key, ForbiddenError without the scope `write`."""
     if credentials is None:
         raise UnauthorizedError("Writing needs an API key: send Authorization: Bearer <key>.")
     caller = await admit(request, response, "write")
     if not caller.has("write"):
-        raise ForbiddenError("This API key may not write: it lacks the scope `write`.")
+        raise ForbiddenError("This API key lacks the scope `write`.")
     return caller
 
 
@@ -95,7 +100,7 @@ Writer = Annotated[Caller, Depends(_writer)]
 
 
 def address(request: Request) -> str:
-    """Of the client; of IPv6 the network, since one subscriber has all of its addresses."""
+    """Return the client's address; for IPv6 its /64 network, which belongs to one subscriber."""
     host = request.client.host if request.client else ""
     try:
         found = ipaddress.ip_address(host)
@@ -105,27 +110,27 @@ def address(request: Request) -> str:
 
 
 def _key(request: Request) -> str | None:
-    """What follows `Authorization: Bearer`; another scheme is not for us."""
+    """Return the token of `Authorization: Bearer`; other schemes are ignored."""
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else None
 
 
 def _holder(connection: Connection, key: str) -> Caller:
-    kept = _find(connection, key)
-    if kept is None:
-        raise UnauthorizedError("This API key is not known here.", "invalid_token")
-    if (reason := kept.why_not()) is not None:
+    stored = _find(connection, key)
+    if stored is None:
+        raise UnauthorizedError("This API key is unknown.", "invalid_token")
+    if (reason := stored.rejection()) is not None:
         raise UnauthorizedError(f"This API key {reason}.", "invalid_token")
-    return Caller(kept.id, kept.id, frozenset(kept.scopes))
+    return Caller(stored.id, stored.id, frozenset(stored.scopes))
 
 
 def _find(connection: Connection, key: str) -> ApiKey | None:
     if (key_id := id_of(key)) is None:
         return None
     row = connection.execute(select(ApiKey.__table__).where(col(ApiKey.id) == key_id)).first()  # type: ignore[attr-defined]
-    kept = row and ApiKey(**row._mapping)
-    if kept is None or not kept.is_that_of(key):
+    stored = row and ApiKey(**row._mapping)
+    if stored is None or not stored.matches(key):
         return None
-    if kept.is_use_stale():
+    if stored.is_last_use_outdated():
         connection.execute(update(ApiKey).where(col(ApiKey.id) == key_id).values(last_used_at=func.now()))
-    return kept
+    return stored

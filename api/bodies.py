@@ -1,4 +1,4 @@
-"""What a request's body must be before anybody reads it: JSON, and not too long."""
+"""Checks of a request body before it is parsed: media type and size."""
 
 from collections.abc import Callable, Coroutine
 from email.message import Message as Header
@@ -12,11 +12,11 @@ from starlette.types import Message, Receive
 from api.errors import UnsupportedMediaTypeError
 
 MAX_BYTES = 16 * 2**20
-"""64 texts of 20,000 characters are less, even with every character escaped."""
+"""More than a batch of 64 texts of 20,000 characters, even if every character is escaped."""
 
 
 class JsonRoute(APIRoute):
-    """A route that answers 415 to a body of another type, and 413 to one that is too long."""
+    """A route that responds 415 to a body that is not JSON and 413 to one that is too large."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -27,7 +27,7 @@ class JsonRoute(APIRoute):
             require_json(request.headers.get("content-type"))
             declared = request.headers.get("content-length", "")
             if declared.isdecimal() and int(declared) > MAX_BYTES:
-                raise too_long()
+                raise too_large()
             return await handle(Request(request.scope, limited(request.receive)))
 
         return checked
@@ -41,7 +41,7 @@ def require_json(content_type: str | None) -> None:
 
 
 def limited(receive: Receive) -> Receive:
-    """`receive`, until it has given more than is allowed: not every client says how much will come."""
+    """Wrap `receive` with the size limit, because a chunked request does not declare its length."""
     left = MAX_BYTES
 
     async def checked() -> Message:
@@ -49,12 +49,12 @@ def limited(receive: Receive) -> Receive:
         message = await receive()
         left -= len(message.get("body", b""))
         if left < 0:
-            raise too_long()
+            raise too_large()
         return message
 
     return checked
 
 
-def too_long() -> HTTPException:
-    # Not an ApiError: FastAPI reads the body, and lets only its own errors through.
-    return HTTPException(413, f"The body is longer than {MAX_BYTES:,} bytes.")
+def too_large() -> HTTPException:
+    # Not an ApiError: while FastAPI reads the body, it propagates only HTTPException.
+    return HTTPException(413, f"The body is larger than {MAX_BYTES:,} bytes.")

@@ -1,4 +1,4 @@
-"""API keys: what a client holds, and what of it the database keeps."""
+"""API keys: the secret that a client holds, and the row that the database stores."""
 
 import re
 import secrets
@@ -13,7 +13,7 @@ Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 PATTERN = re.compile(r"mrs_([0-9a-f]{16})_[0-9a-f]{64}")
-"""The id, which may be shown, and 256 random bits, which may not."""
+"""A public id and 256 secret random bits."""
 
 
 def new_key() -> str:
@@ -21,13 +21,13 @@ def new_key() -> str:
 
 
 def id_of(key: str) -> str | None:
-    """The public part of a key; None when it is none."""
+    """Return the public id in a key, or None if the string is not a key."""
     found = PATTERN.fullmatch(key)
     return found and found[1]
 
 
 def digest(key: str) -> bytes:
-    """What is kept. One round of SHA-256 will do: nobody guesses 256 random bits from it."""
+    """Return the stored hash. A single SHA-256 suffices, because 256 random bits cannot be guessed."""
     return sha256(key.encode()).digest()
 
 
@@ -49,8 +49,8 @@ class ApiKey(SQLModel, table=True):
     revoked_at: datetime | None = None
 
     @classmethod
-    def of(cls, key: str, name: str, scopes: list[Scope], expires_at: datetime | None = None) -> Self:
-        """The row of a key. Raises ValueError when it is not made like one of `new_key`."""
+    def from_key(cls, key: str, name: str, scopes: list[Scope], expires_at: datetime | None = None) -> Self:
+        """Build the row of a key. Raises ValueError if the key does not have the form of `new_key`."""
         if (key_id := id_of(key)) is None:
             raise ValueError("a key is mrs_, 16 hexadecimal digits, _, and 64 more")
         return cls(
@@ -62,16 +62,16 @@ class ApiKey(SQLModel, table=True):
             expires_at=expires_at,
         )
 
-    def is_that_of(self, key: str) -> bool:
-        """Compared in constant time."""
+    def matches(self, key: str) -> bool:
+        """Compare in constant time."""
         return secrets.compare_digest(self.sha256, digest(key))
 
-    def is_use_stale(self) -> bool:
-        """Whether this use is to be written down: doing it each time would cost more than the request."""
+    def is_last_use_outdated(self) -> bool:
+        """Whether to update `last_used_at`: at most once a minute, because a write costs more than a read."""
         return self.last_used_at is None or self.last_used_at < datetime.now(UTC) - timedelta(minutes=1)
 
-    def why_not(self) -> str | None:
-        """Why it is not taken any more; None while it is."""
+    def rejection(self) -> str | None:
+        """Return why the key is no longer valid, or None if it is."""
         if self.revoked_at is not None:
             return "has been revoked"
         if self.expires_at is not None and self.expires_at <= datetime.now(UTC):

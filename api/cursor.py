@@ -1,4 +1,4 @@
-"""Where the next page begins, as a string that a client hands back unread."""
+"""Opaque pagination cursors: the position after the last item of a page."""
 
 import base64
 import struct
@@ -12,33 +12,33 @@ from api.errors import UnprocessableError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-PLACE = struct.Struct(">q16s")
-"""Of a review: microseconds since 1970, id."""
+REVIEW_POSITION = struct.Struct(">q16s")
+"""Microseconds since 1970, then the id."""
 
-KEY = struct.Struct(">d")
-"""Of a movie: what it is sorted by; its id follows."""
+SORT_KEY = struct.Struct(">d")
+"""The sort key of a movie; its id follows."""
 
-CHECKSUM = 6
-"""Bytes, at the end."""
+CHECKSUM_BYTES = 6
+"""At the end of a cursor."""
 
 
 @dataclass(frozen=True)
 class ReviewCursor:
-    """The last review of a page; the next page holds what is older."""
+    """The last review of a page; the next page starts with the next older one."""
 
     created_at: datetime
     id: UUID
 
     def encode(self, listing: str) -> str:
-        """`listing` names the list and its filter: a cursor is good for that one only."""
+        """Encode for one `listing`: the name of the list and its filters."""
         microseconds = (self.created_at - EPOCH) // MICROSECOND
-        return _seal(PLACE.pack(microseconds, self.id.bytes), listing)
+        return _seal(REVIEW_POSITION.pack(microseconds, self.id.bytes), listing)
 
     @classmethod
     def decode(cls, cursor: str, listing: str) -> Self:
-        """Raises UnprocessableError when the cursor was altered or belongs to another listing."""
+        """Raises UnprocessableError if the cursor was altered or belongs to another listing."""
         try:
-            microseconds, id_bytes = PLACE.unpack(_open(cursor, listing))
+            microseconds, id_bytes = REVIEW_POSITION.unpack(_open(cursor, listing))
             return cls(EPOCH + microseconds * MICROSECOND, UUID(bytes=id_bytes))
         except (OverflowError, struct.error):
             raise _invalid() from None
@@ -46,47 +46,47 @@ class ReviewCursor:
 
 @dataclass(frozen=True)
 class MovieCursor:
-    """The last movie of a page, and what it was sorted by."""
+    """The last movie of a page and its sort key."""
 
     key: float
     movie_id: str
 
     def encode(self, listing: str) -> str:
-        return _seal(KEY.pack(self.key) + self.movie_id.encode(), listing)
+        return _seal(SORT_KEY.pack(self.key) + self.movie_id.encode(), listing)
 
     @classmethod
     def decode(cls, cursor: str, listing: str) -> Self:
-        """Raises UnprocessableError when the cursor was altered or belongs to another listing."""
-        place = _open(cursor, listing)
+        """Raises UnprocessableError if the cursor was altered or belongs to another listing."""
+        position = _open(cursor, listing)
         try:
-            (key,) = KEY.unpack(place[: KEY.size])
-            return cls(key, place[KEY.size :].decode())
+            (key,) = SORT_KEY.unpack(position[: SORT_KEY.size])
+            return cls(key, position[SORT_KEY.size :].decode())
         except (UnicodeDecodeError, struct.error):
             raise _invalid() from None
 
 
-def _seal(place: bytes, listing: str) -> str:
-    return base64.urlsafe_b64encode(place + _checksum(place, listing)).decode().rstrip("=")
+def _seal(position: bytes, listing: str) -> str:
+    return base64.urlsafe_b64encode(position + _checksum(position, listing)).decode().rstrip("=")
 
 
 def _open(cursor: str, listing: str) -> bytes:
     try:
-        place = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[:-CHECKSUM]
+        position = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[:-CHECKSUM_BYTES]
     except ValueError:
         raise _invalid() from None
-    # Spelled in any other way, or with another checksum, it is not ours.
-    if _seal(place, listing) != cursor:
+    # Base64 has several spellings of the same bytes; only the one from `_seal` is valid.
+    if _seal(position, listing) != cursor:
         raise _invalid()
-    return place
+    return position
 
 
-def _checksum(place: bytes, listing: str) -> bytes:
-    # No secret: a forged cursor could only name a place in a list that anybody may read.
-    return blake2b(place + listing.encode(), digest_size=CHECKSUM).digest()
+def _checksum(position: bytes, listing: str) -> bytes:
+    # Not keyed: a forged cursor could only name a position in a public list.
+    return blake2b(position + listing.encode(), digest_size=CHECKSUM_BYTES).digest()
 
 
 def _invalid() -> UnprocessableError:
     return UnprocessableError(
-        "cursor: it was altered, or it belongs to another list. Send next_cursor as it came, "
-        "with the same path and parameters, or none for the first page."
+        "cursor: it was altered or belongs to another list. Send next_cursor unchanged, with the same "
+        "path and parameters, or omit it for the first page."
     )

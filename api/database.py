@@ -1,4 +1,4 @@
-"""PostgreSQL: the engine, and a session that is one transaction per request."""
+"""PostgreSQL: the connection pool, and one transaction per request."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -25,21 +25,21 @@ Result = TypeVar("Result")
 Statement = Select[*tuple[Any, ...]]
 Rows = Sequence[Row[*tuple[Any, ...]]]
 
-# SQLSTATE classes and codes that say "not now" (PostgreSQL manual, appendix A): connection lost, login or
-# database refused, serialization or deadlock, out of resources, lock not available, cancelled or shut down.
-NOT_NOW = ("08", "28", "3D", "40", "53", "55P03", "57")
+# Transient errors (PostgreSQL manual, appendix A): connection exceptions, invalid login or database,
+# serialization failure or deadlock, insufficient resources, lock not available, operator intervention.
+TRANSIENT_SQLSTATES = ("08", "28", "3D", "40", "53", "55P03", "57")
 
-DATABASE_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What a connection of `connect` raises when the database cannot serve.
+DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What `connect` and its connection raise when the database is unavailable.
 
-The last comes when the server ends the session just as a statement is sent.
+The last one is raised when the server ends the session while a statement is being sent.
 """
 
 
 async def connect(settings: Settings, application: str) -> asyncpg.Connection:
-    """One connection, of a process that serves no requests.
+    """Open one connection for a process that serves no requests.
 
-    Past pgbouncer, if there is one: in its transaction mode nobody would hear of a NOTIFY.
+    It bypasses pgbouncer, because LISTEN does not work in pgbouncer's transaction mode.
     """
     return await asyncpg.connect(
         settings.session_url.replace(DRIVER, "postgresql", 1),
@@ -49,14 +49,14 @@ async def connect(settings: Settings, application: str) -> asyncpg.Connection:
     )
 
 
-NAME = {"application_name": "movie-review-api"}
+APPLICATION_NAME = {"application_name": "movie-review-api"}
 
-UNNAMED = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-"""No cache in asyncpg and in SQLAlchemy: a statement with a name is on one server connection alone."""
+NO_STATEMENT_CACHE = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+"""Disables the caches of asyncpg and SQLAlchemy: a prepared statement belongs to one server connection."""
 
 
 class Pool(AsyncAdaptedQueuePool):
-    """SQLAlchemy's, which knows how many connections are in use, and not how many callers wait for one."""
+    """SQLAlchemy's pool, which also counts the callers that wait for a connection."""
 
     waiting = 0
 
@@ -69,9 +69,9 @@ class Pool(AsyncAdaptedQueuePool):
 
 
 def create_engine(settings: Settings) -> AsyncEngine:
-    """A pool that gives up in seconds: waiting callers would only make an outage longer.
+    """Create a pool with short timeouts, so that waiting callers do not prolong an outage.
 
-    Its connections are in autocommit: the ping at each checkout then takes one round trip instead of three.
+    Connections are in autocommit mode: the ping at each checkout takes one round trip instead of three.
     """
     pgbouncer = settings.api_database_pgbouncer
     engine = create_async_engine(
@@ -84,20 +84,20 @@ def create_engine(settings: Settings) -> AsyncEngine:
         isolation_level="READ COMMITTED" if pgbouncer else "AUTOCOMMIT",
         connect_args={
             "timeout": settings.api_database_connect_timeout_seconds,
-            # The server cancels a slow statement first; this catches a server that no longer answers.
+            # Later than the server's own statement_timeout: for a server that no longer responds.
             "command_timeout": settings.api_database_statement_timeout_seconds + 1,
-            "server_settings": NAME if pgbouncer else NAME | _timeouts(settings),
-            **(UNNAMED if pgbouncer else {}),
+            "server_settings": APPLICATION_NAME if pgbouncer else APPLICATION_NAME | _timeouts(settings),
+            **(NO_STATEMENT_CACHE if pgbouncer else {}),
         },
     )
     if pgbouncer:
-        _begin_with(engine, _timeouts(settings))
+        _set_at_begin(engine, _timeouts(settings))
     _measure(engine)
     return engine
 
 
 def _measure(engine: AsyncEngine) -> None:
-    """Asked anew of the engine, since a pool that is disposed of is replaced."""
+    """Export the pool's metrics. `engine.pool` is read each time, because `dispose` replaces the pool."""
 
     def pool() -> Pool:
         return cast("Pool", engine.pool)
@@ -108,7 +108,7 @@ def _measure(engine: AsyncEngine) -> None:
 
 
 def _timeouts(settings: Settings) -> dict[str, str]:
-    """PostgreSQL's own, in milliseconds."""
+    """Return PostgreSQL's timeout parameters, in milliseconds."""
     statement = f"{settings.api_database_statement_timeout_seconds * 1000:.0f}"
     return {
         "statement_timeout": statement,
@@ -117,8 +117,8 @@ def _timeouts(settings: Settings) -> dict[str, str]:
     }
 
 
-def _begin_with(engine: AsyncEngine, server_settings: dict[str, str]) -> None:
-    """Give them to each transaction alone: pgbouncer refuses them of a connection, which others share."""
+def _set_at_begin(engine: AsyncEngine, server_settings: dict[str, str]) -> None:
+    """Set the parameters per transaction: pgbouncer shares connections and rejects startup parameters."""
     calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in server_settings.items())
 
     @event.listens_for(engine.sync_engine, "begin")
@@ -127,53 +127,53 @@ def _begin_with(engine: AsyncEngine, server_settings: dict[str, str]) -> None:
 
 
 def create_sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
-    """Sessions on the same pool, in transactions."""
+    """Create the session factory: transactions on the same pool."""
     engine = engine.execution_options(isolation_level="READ COMMITTED")
     return async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
 
 
 async def _transaction(request: Request) -> AsyncIterator[AsyncSession]:
-    """Commits when the route returns, rolls back when it raises; 503 when the database cannot serve now."""
+    """Commit when the route returns, roll back when it raises; respond 503 to transient database errors."""
     sessions: async_sessionmaker[AsyncSession] = request.app.state.sessions
-    with _now_or_503():
+    with _transient_errors_as_503():
         async with sessions.begin() as session:
             yield session
 
 
-# scope="function": the commit comes before the answer, so no client hears of a review that was not kept.
+# scope="function": commit before the response is sent, so that a client never sees an uncommitted review.
 SessionDep = Annotated[AsyncSession, Depends(_transaction, scope="function")]
 
 
-async def at_once(request: Request, work: Callable[[Connection], Result]) -> Result:
-    """What `work` gives, of statements that are transactions by themselves: no BEGIN and COMMIT to wait for.
+async def autocommit(request: Request, work: Callable[[Connection], Result]) -> Result:
+    """Run `work` in autocommit mode, which saves the round trips of BEGIN and COMMIT.
 
-    What it did stays, whatever the route does; the connection is back in the pool when this returns.
+    Its statements are committed whatever the route does later. The connection is returned to the pool.
     """
     engine: Engine = request.app.state.engine.sync_engine
 
-    def worked() -> Result:
+    def run() -> Result:
         with engine.begin() as connection:
             return work(connection)
 
-    with _now_or_503():
-        # One greenlet, where AsyncEngine takes one a call: three of them cost as much as the calls.
-        return await greenlet_spawn(worked)
+    with _transient_errors_as_503():
+        # One greenlet in total. AsyncEngine starts one per call, and three cost as much as the calls.
+        return await greenlet_spawn(run)
 
 
-async def read(request: Request, statement: Statement, parameters: dict[str, object]) -> Rows:
-    """All rows of one statement, at once."""
-    return await at_once(request, lambda connection: connection.execute(statement, parameters).all())
+async def fetch_all(request: Request, statement: Statement, parameters: dict[str, object]) -> Rows:
+    """Return all rows of one statement, run in autocommit mode."""
+    return await autocommit(request, lambda connection: connection.execute(statement, parameters).all())
 
 
 @contextmanager
-def _now_or_503() -> Iterator[None]:
-    """Make what says "not now" an UnavailableError."""
+def _transient_errors_as_503() -> Iterator[None]:
+    """Convert transient database errors to UnavailableError."""
     try:
         yield
     except (OSError, PoolTimeout) as error:
         raise _unavailable(error) from error
     except DBAPIError as error:
-        if not (error.connection_invalidated or _sqlstate(error).startswith(NOT_NOW)):
+        if not (error.connection_invalidated or _sqlstate(error).startswith(TRANSIENT_SQLSTATES)):
             raise
         raise _unavailable(error) from error
 
@@ -185,4 +185,4 @@ def _sqlstate(error: DBAPIError) -> str:
 def _unavailable(error: Exception) -> UnavailableError:
     log.warning("database: %s: %s", type(error).__name__, error)
     metrics.DATABASE_REFUSALS.labels(type(error).__name__).inc()
-    return UnavailableError("The database cannot answer now; try again.")
+    return UnavailableError("The database is unavailable; try again later.")

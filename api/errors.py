@@ -1,4 +1,4 @@
-"""Errors that carry their HTTP status, and the one handler that turns them into RFC 9457 problems."""
+"""Exceptions that carry an HTTP status, and the handler that renders them as RFC 9457 problems."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -17,10 +17,10 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class FieldError(BaseModel):
-    """Where in the request the fault is, and what would be accepted there."""
+    """One invalid part of the request."""
 
     location: str = Field(serialization_alias="in", examples=["body"])
-    field: str = Field(description="Path inside that location, joined with dots.", examples=["rating"])
+    field: str = Field(description="Path within that location, joined with dots.", examples=["rating"])
     detail: str = Field(examples=["Input should be less than or equal to 10"])
 
 
@@ -30,12 +30,12 @@ class Problem(BaseModel):
     type: str = "about:blank"
     title: str = Field(examples=["Unprocessable Entity"])
     status: int = Field(examples=[422])
-    detail: str = Field(examples=["The request is not valid: see errors."])
-    errors: list[FieldError] | None = Field(default=None, description="Only for an invalid request.")
+    detail: str = Field(examples=["The request is invalid: see errors."])
+    errors: list[FieldError] | None = Field(default=None, description="Only if the request is invalid.")
 
 
 class ApiError(Exception):
-    """Base of what the API refuses; a subclass is one way to fail. `headers` go into the answer."""
+    """Base class of errors with an HTTP status; `headers` are added to the response."""
 
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
 
@@ -46,13 +46,13 @@ class ApiError(Exception):
 
 
 class ClientGoneError(ApiError):
-    """Nobody is there to read it; a log of requests may tell it from a failure."""
+    """The client disconnected. Only logs and metrics see this status."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
 
 
 class UnauthorizedError(ApiError):
-    """`error` is one of RFC 6750, 3.1; none when there were no credentials at all."""
+    """`error` is a code of RFC 6750, section 3.1; None if the request had no credentials."""
 
     status = HTTPStatus.UNAUTHORIZED
 
@@ -110,13 +110,13 @@ class ProblemResponse(JSONResponse):
 
 
 def install(app: FastAPI) -> None:
-    """Make every failure of `app` a problem, those of routing and validation included."""
+    """Render every error of `app` as a problem, including those of routing and validation."""
     for kind in (ApiError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _handle)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may answer with these problems."""
+    """Return the `responses` parameter of a route that can answer with these problems."""
     return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
@@ -127,20 +127,20 @@ async def _handle(request: Request, error: Exception) -> ProblemResponse:
         case RequestValidationError():
             return _invalid(error)
         case HTTPException(status_code=HTTPStatus.BAD_REQUEST):
-            # FastAPI says 400 when a body is no UTF-8, is nested too deeply or holds an endless number.
-            return _respond(HTTPStatus.UNPROCESSABLE_ENTITY, "The body is not readable as JSON in UTF-8.")
+            # FastAPI's 400 means that the body is not UTF-8, is nested too deeply or has a huge number.
+            return _respond(HTTPStatus.UNPROCESSABLE_ENTITY, "The body is not valid JSON in UTF-8.")
         case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED):
             allow = _allowed(request)
-            return _respond(HTTPStatus.METHOD_NOT_ALLOWED, f"This path takes {allow}.", {"Allow": allow})
+            return _respond(HTTPStatus.METHOD_NOT_ALLOWED, f"This path supports {allow}.", {"Allow": allow})
         case HTTPException():
             return _respond(HTTPStatus(error.status_code), error.detail, error.headers)
         case _:
-            # Starlette's outermost layer logs the traceback after this answer has been sent.
-            return _respond(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed; this is logged.")
+            # Starlette's outermost middleware logs the traceback after this response has been sent.
+            return _respond(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error; it has been logged.")
 
 
 def _allowed(request: Request) -> str:
-    """Starlette names the methods of the first route that fits the path; here several share one."""
+    """Return the methods of every route with this path; Starlette lists only those of the first."""
     scope = {key: request.scope[key] for key in ("type", "path", "root_path", "headers")}
     routes = request.app.routes
     return ", ".join(
@@ -151,19 +151,19 @@ def _allowed(request: Request) -> str:
 
 
 def _invalid(error: RequestValidationError) -> ProblemResponse:
-    """422; or 404 when it is the path that is not valid, because nothing can live there."""
+    """Respond 422, or 404 if the path itself is invalid."""
     found = error.errors()
     fields = [_field_error(one) for one in found[:MAX_FIELD_ERRORS]]
     if any(field.location == "path" for field in fields):
-        return _respond(HTTPStatus.NOT_FOUND, "Nothing can be at this path: see errors.", errors=fields)
-    return _respond(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not valid: see errors.", errors=fields)
+        return _respond(HTTPStatus.NOT_FOUND, "No resource can have this path: see errors.", errors=fields)
+    return _respond(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is invalid: see errors.", errors=fields)
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:
     location, *path = error["loc"]
     if error["type"] == "json_invalid":
-        where = f"at character {path[0]}"
-        return FieldError(location="body", field="", detail=f"Not JSON {where}: {error['ctx']['error']}")
+        detail = f"Invalid JSON at character {path[0]}: {error['ctx']['error']}"
+        return FieldError(location="body", field="", detail=detail)
     return FieldError(location=location, field=".".join(map(str, path)), detail=error["msg"])
 
 

@@ -1,25 +1,25 @@
-"""The headers that every answer has, those of errors and files included.
+"""Security and caching headers of every response, including errors and static files.
 
-The library `secure` sends one policy for all paths, over what a route has set, and HSTS without TLS too.
+The library `secure` is not used: it overrides a route's own policy, and sends HSTS without TLS.
 """
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 DEFAULTS = {
-    # Answers are data: a browser that shows one runs nothing, fetches nothing and frames nothing.
+    # Responses are data: a browser that displays one must not run, load or frame anything.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    # A copy may be kept, and is asked about each time (If-None-Match): anything may have changed since.
+    # A cached copy must be revalidated (If-None-Match) before each use.
     "Cache-Control": "no-cache",
 }
 HSTS = "max-age=31536000"
-"""A year, this host only: the others of its domain are not ours."""
+"""One year, without includeSubDomains: other hosts of the domain may belong to other services."""
 
 
 class DefaultHeaders:
-    """Adds what the answer has not set itself. The scheme is what uvicorn makes of X-Forwarded-Proto."""
+    """ASGI middleware that adds missing headers. uvicorn derives the scheme from X-Forwarded-Proto."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

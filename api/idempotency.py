@@ -1,4 +1,4 @@
-"""A POST that is sent again with the same Idempotency-Key gets the first answer, and creates nothing."""
+"""Idempotency-Key: a repeated POST gets the first answer and creates nothing."""
 
 from datetime import datetime
 from hashlib import sha256
@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api import metrics
 from api.errors import ConflictError
-from api.models import Review, ReviewCreate, ReviewPublic
+from api.reviews import Review, ReviewCreate, ReviewPublic
 
 IdempotencyKey = Annotated[
     str | None,
@@ -20,13 +20,13 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
-        description="Any word of your own. Sent again within a day, the request gets its first answer.",
+        description="A unique string. A request repeated with it within a day gets the first answer.",
     ),
 ]
 
 
 class FirstAnswer(SQLModel, table=True):
-    """What the first request with a key was, and was answered; the worker forgets it after a day."""
+    """The first request with an Idempotency-Key and its answer; the worker deletes it after a day."""
 
     __tablename__ = "first_answer"
     __table_args__ = (Index("first_answer_created_at", "created_at"),)
@@ -38,24 +38,24 @@ class FirstAnswer(SQLModel, table=True):
     created_at: datetime = Field(sa_column_kwargs={"server_default": func.now()})
 
 
-async def first_answer(
+async def earlier_answer(
     session: AsyncSession, caller: str, key: str, new: ReviewCreate, review: Review
 ) -> ReviewPublic | None:
-    """The answer to the caller's earlier request with this key, or None, and `review` is kept as this one's.
+    """Return the answer to the caller's earlier request with this key; if there is none, store `review`.
 
-    Of two at the same time one waits for the other's commit. Raises ConflictError when the earlier request
-    was another one.
+    A concurrent request with the same key waits for the commit of the first. Raises ConflictError if the
+    earlier request had another body.
     """
-    asked = sha256(new.model_dump_json().encode()).digest()
+    request_sha256 = sha256(new.model_dump_json().encode()).digest()
     answer = ReviewPublic.model_validate(review)
-    kept = insert(FirstAnswer).values(
-        caller=caller, idempotency_key=key, request_sha256=asked, answer=answer.model_dump_json()
+    store = insert(FirstAnswer).values(
+        caller=caller, idempotency_key=key, request_sha256=request_sha256, answer=answer.model_dump_json()
     )
-    done = await session.exec(kept.on_conflict_do_nothing().returning(col(FirstAnswer.idempotency_key)))
-    if done.first() is not None:
+    stored = await session.exec(store.on_conflict_do_nothing().returning(col(FirstAnswer.idempotency_key)))
+    if stored.first() is not None:
         return None
     earlier = await session.get_one(FirstAnswer, (caller, key))
-    if earlier.request_sha256 != asked:
-        raise ConflictError("This Idempotency-Key was sent with another request: take a new one.")
+    if earlier.request_sha256 != request_sha256:
+        raise ConflictError("This Idempotency-Key was used for another request: use a new one.")
     metrics.FIRST_ANSWERS.inc()
     return ReviewPublic.model_validate_json(earlier.answer)

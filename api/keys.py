@@ -1,4 +1,4 @@
-"""`python -m api.keys`: makes, lists and revokes the API keys of the database that DATABASE_URL names."""
+"""`python -m api.keys`: create, list and revoke API keys in the database at DATABASE_URL."""
 
 import argparse
 import asyncio
@@ -10,76 +10,77 @@ import asyncpg
 
 from api import settings
 from api.credentials import SCOPES, ApiKey, Scope, id_of, new_key
-from api.database import DATABASE_AWAY, connect
+from api.database import DATABASE_ERRORS, connect
 
 CREATE = """
 INSERT INTO api_key (id, name, sha256, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (id) DO NOTHING
 """
-KEPT = "SELECT sha256 FROM api_key WHERE id = $1"
+STORED_HASH = "SELECT sha256 FROM api_key WHERE id = $1"
 LIST = "SELECT * FROM api_key ORDER BY created_at"
 REVOKE = "UPDATE api_key SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 RETURNING name"
 
 
-class KeyProblemError(Exception):
-    """What is wrong and the way out, in one line."""
+class KeyCommandError(Exception):
+    """The command failed; the message is one line for the user."""
 
 
 def scopes(words: str) -> list[Scope]:
     found = [scope for scope in SCOPES if scope in words.split(",")]
     if not found or set(words.split(",")) - set(found):
-        raise argparse.ArgumentTypeError(f"{words!r} is not of {', '.join(SCOPES)}, with commas between")
+        raise argparse.ArgumentTypeError(f"{words!r} is not a comma-separated list of {', '.join(SCOPES)}")
     return found
 
 
 def days(words: str) -> timedelta:
     if not words.isdecimal() or not 1 <= int(words) <= 36_500:
-        raise argparse.ArgumentTypeError(f"{words!r} is no number of days from 1 to 36500")
+        raise argparse.ArgumentTypeError(f"{words!r} is not a number of days from 1 to 36500")
     return timedelta(days=int(words))
 
 
 def name(words: str) -> str:
     if not 1 <= len(words.strip()) <= 100 or not words.isprintable():
-        raise argparse.ArgumentTypeError(f"{words!r} is no name of 1 to 100 printable characters")
+        raise argparse.ArgumentTypeError(f"{words!r} is not a name of 1 to 100 printable characters")
     return words.strip()
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m api.keys", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
-    create = commands.add_parser("create", help="make a key and print it, this once", allow_abbrev=False)
-    create.add_argument("name", type=name, help="whose it is, or what for")
+    create = commands.add_parser("create", help="create a key and print it, once", allow_abbrev=False)
+    create.add_argument("name", type=name, help="the owner or the purpose of the key")
     create.add_argument(
         "--scopes",
         type=scopes,
         default=["write"],
-        help="of read,write,admin; default write. Reading needs no key, but has its own limits with one;"
-        " write may change what the same key wrote; admin may change everything",
+        help="comma-separated list of read, write and admin (default: write). write: create reviews and"
+        " change those of the same key; admin: change any review; read: reading needs no key, but a key has"
+        " its own rate limits",
     )
-    create.add_argument("--expires-days", type=days, help="taken for so many days; default for ever")
+    create.add_argument("--expires-days", type=days, help="days until the key expires (default: never)")
     create.add_argument(
         "--stdin",
         action="store_true",
-        help="read the key from standard input instead of making one, as from a store of secrets; done"
-        " again with the same key, nothing happens",
+        help="read the key from standard input, for example from a secret store, instead of generating it;"
+        " repeating the command with the same key has no effect",
     )
-    commands.add_parser("list", help="show every key, without its secret")
-    revoke = commands.add_parser("revoke", help="refuse a key from now on")
-    revoke.add_argument("id", help="as `list` shows it")
+    commands.add_parser("list", help="list all keys without their secrets")
+    revoke = commands.add_parser("revoke", help="revoke a key at once")
+    revoke.add_argument("id", help="the id shown by `list`, or the whole key")
     return parser.parse_args(arguments)
 
 
 async def create(connection: asyncpg.Connection, options: argparse.Namespace) -> str:
-    """Keep a key. Returns it when it was made here. Raises KeyProblemError."""
+    """Store a key; return it if it was generated here, else an empty string. Raises KeyCommandError."""
     key = sys.stdin.readline().strip() if options.stdin else new_key()
     expires_at = options.expires_days and datetime.now(UTC) + options.expires_days
     try:
-        row = ApiKey.of(key, options.name, options.scopes, expires_at)
+        row = ApiKey.from_key(key, options.name, options.scopes, expires_at)
     except ValueError as error:
-        raise KeyProblemError(f"standard input holds no key: {error}") from None
+        raise KeyCommandError(f"standard input is not an API key: {error}") from None
     await connection.execute(CREATE, row.id, row.name, row.sha256, row.scopes, row.created_at, row.expires_at)
-    if await connection.fetchval(KEPT, row.id) != row.sha256:
-        raise KeyProblemError(f"there is another key with the id {row.id}: make a new one")
+    if await connection.fetchval(STORED_HASH, row.id) != row.sha256:
+        raise KeyCommandError(f"another key with the id {row.id} exists: create a new one")
     return "" if options.stdin else key
 
 
@@ -101,16 +102,16 @@ def cells(row: ApiKey) -> tuple[str, ...]:
         ",".join(row.scopes),
         f"{row.created_at:%Y-%m-%d %H:%M}",
         *moments,
-        row.why_not() or "",
+        row.rejection() or "",
     )
 
 
 async def revoke(connection: asyncpg.Connection, key_id: str) -> str:
-    """By its id, or by the whole key that somebody found. Raises KeyProblemError when there is none."""
+    """Revoke a key by its id or by the whole key. Raises KeyCommandError if it does not exist."""
     key_id = id_of(key_id) or key_id
     found = await connection.fetchval(REVOKE, key_id)
     if found is None:
-        raise KeyProblemError(f"there is no key {key_id}: see `python -m api.keys list`")
+        raise KeyCommandError(f"no key has the id {key_id}: see `python -m api.keys list`")
     return f"{key_id} ({found}) has been revoked"
 
 
@@ -131,17 +132,17 @@ async def run(options: argparse.Namespace) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     try:
-        said = asyncio.run(run(options))
-    except KeyProblemError as error:
+        output = asyncio.run(run(options))
+    except KeyCommandError as error:
         raise SystemExit(f"api.keys: {error}") from None
     except asyncpg.UndefinedTableError:
         raise SystemExit(
-            "api.keys: the database has no tables for keys: run `alembic upgrade head`"
+            "api.keys: the database has no table of API keys: run `alembic upgrade head`"
         ) from None
-    except DATABASE_AWAY as error:
+    except DATABASE_ERRORS as error:
         raise SystemExit(f"api.keys: the database cannot be used ({error}): see DATABASE_URL") from None
-    if said:
-        print(said)
+    if output:
+        print(output)
 
 
 if __name__ == "__main__":

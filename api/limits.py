@@ -1,4 +1,4 @@
-"""How much one caller may ask: counted in the database, so that all processes count together."""
+"""Rate limits per caller, counted in the database so that all processes share them."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 
 
 class RateLimit(SQLModel, table=True):
-    """Until when a caller has spent; the past is a full quota. After a crash all begin anew."""
+    """The time at which a caller has their full quota again. A crash of PostgreSQL resets all rows."""
 
     __tablename__ = "rate_limit"
     __table_args__ = {"prefixes": ["UNLOGGED"]}
@@ -24,14 +24,15 @@ class RateLimit(SQLModel, table=True):
     spent_until: datetime
 
 
-# The generic cell rate algorithm: a quota is a length of time, a request spends some of it, and time gives it
-# back. One row a caller, one round trip, and no moment at which two quotas can be had at once.
+# The generic cell rate algorithm: the quota is a length of time, a request spends a part of it, and it
+# refills as time passes. It takes one row per caller and one round trip, and has no window boundary at which
+# a caller could use two quotas.
 TAKE = text("""
 WITH taken AS (
-    INSERT INTO rate_limit AS kept (name, spent_until) VALUES (:name, now() + make_interval(secs => :cost))
+    INSERT INTO rate_limit AS old (name, spent_until) VALUES (:name, now() + make_interval(secs => :cost))
     ON CONFLICT (name) DO UPDATE
-        SET spent_until = greatest(kept.spent_until, now()) + make_interval(secs => :cost)
-        WHERE greatest(kept.spent_until, now()) + make_interval(secs => :cost - :window) <= now()
+        SET spent_until = greatest(old.spent_until, now()) + make_interval(secs => :cost)
+        WHERE greatest(old.spent_until, now()) + make_interval(secs => :cost - :window) <= now()
     RETURNING spent_until
 )
 SELECT true AS granted, extract(epoch FROM spent_until - now())::float8 AS spent FROM taken
@@ -39,13 +40,13 @@ UNION ALL
 SELECT false, extract(epoch FROM spent_until - now())::float8 FROM rate_limit
 WHERE name = :name AND NOT EXISTS (SELECT FROM taken)
 """)
-FORGET = "DELETE FROM rate_limit WHERE spent_until < now()"
-"""Whoever has a full quota need not be remembered."""
+DELETE_FULL_QUOTAS = "DELETE FROM rate_limit WHERE spent_until < now()"
+"""A missing row means a full quota."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`quota` requests in `window` seconds: all at once if need be, and then as they come back."""
+    """`quota` requests per `window` seconds, in a burst or spread; the quota refills continuously."""
 
     kind: str
     quota: int
@@ -53,22 +54,22 @@ class Limit:
 
     @classmethod
     def parse(cls, kind: str, words: str) -> Self | None:
-        """Of `600/minute`; None of `off`. The settings have checked it."""
+        """Parse a validated setting such as `600/minute`; return None for `off`."""
         if words == "off":
             return None
         quota, _, unit = words.partition("/")
         return cls(kind, int(quota), SECONDS[unit])
 
     def take(self, connection: Connection, caller: str, cost: int) -> dict[str, str]:
-        """Spend; returns the headers that say what is left. Raises TooManyRequestsError.
+        """Charge `cost` requests to the caller and return the RateLimit headers.
 
-        More than the whole quota costs the whole quota: else it could never be had.
+        A cost above the quota is charged as the whole quota. Raises TooManyRequestsError.
         """
         each = self.window / self.quota
         price = min(cost, self.quota) * each
-        asked = {"name": f"{self.kind}:{caller}", "cost": price, "window": float(self.window)}
-        row = connection.execute(TAKE, asked).first()
-        # None: the row has come since this statement began. Whoever brought it was the first to spend of it.
+        parameters = {"name": f"{self.kind}:{caller}", "cost": price, "window": float(self.window)}
+        row = connection.execute(TAKE, parameters).first()
+        # None: a concurrent request inserted the row after this statement's snapshot, so the quota was full.
         granted, spent = (True, price) if row is None else row
         headers = self._headers(max(0.0, spent))
         if granted:
@@ -76,12 +77,12 @@ class Limit:
         metrics.LIMIT_REFUSALS.labels(self.kind).inc()
         seconds = max(1, math.ceil(spent + price - self.window))
         raise TooManyRequestsError(
-            f"Of {self.quota} requests in {self.window} seconds none is left: wait {seconds} seconds.",
+            f"Over the limit of {self.quota} requests per {self.window} seconds: wait {seconds} seconds.",
             {"Retry-After": str(seconds), **headers},
         )
 
     def _headers(self, spent: float) -> dict[str, str]:
-        """draft-ietf-httpapi-ratelimit-headers: the policy, what remains, seconds until all is back."""
+        """Headers of draft-ietf-httpapi-ratelimit-headers: policy, remaining quota, seconds to a full one."""
         remaining = max(0, math.floor((self.window - spent) * self.quota / self.window + 1e-6))
         return {
             "RateLimit-Policy": f'"{self.kind}";q={self.quota};w={self.window}',

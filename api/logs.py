@@ -1,4 +1,4 @@
-"""Log lines as JSON, each with the request and the trace that it belongs to, and the model that answered."""
+"""JSON log lines with the request id, the trace id and the model version."""
 
 import logging
 from contextvars import ContextVar
@@ -8,17 +8,17 @@ from asgi_correlation_id import correlation_id
 from opentelemetry import trace
 from pythonjsonlogger.core import RESERVED_ATTRS
 
-answered_by: ContextVar[str] = ContextVar("answered_by")
-"""The version of the model whose answer this request, or this batch of the worker, has got."""
+model_version: ContextVar[str] = ContextVar("model_version")
+"""The version of the model that answered this request, or this batch of the worker."""
 
 
 class Context(logging.Filter):
-    """Adds what the line belongs to, and lets every line through."""
+    """Add the context of a record; no record is filtered out."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if request_id := correlation_id.get():
             record.request_id = request_id
-        if version := answered_by.get(None):
+        if version := model_version.get(None):
             record.model_version = version
         span = trace.get_current_span().get_span_context()
         if span.is_valid:
@@ -30,8 +30,8 @@ class Context(logging.Filter):
 
 
 def write_json(service: str) -> None:
-    """Have this process write all of its lines so, to standard output."""
-    ours = {"level": "INFO", "handlers": [], "propagate": True}
+    """Configure all loggers of this process to write JSON to standard output."""
+    inherit = {"level": "INFO", "handlers": [], "propagate": True}
     dictConfig(
         {
             "version": 1,
@@ -56,6 +56,8 @@ def write_json(service: str) -> None:
                 }
             },
             "root": {"level": "WARNING", "handlers": ["stdout"]},
-            "loggers": dict.fromkeys(("api", "uvicorn", "uvicorn.access", "uvicorn.error", "__main__"), ours),
+            "loggers": dict.fromkeys(
+                ("api", "uvicorn", "uvicorn.access", "uvicorn.error", "__main__"), inherit
+            ),
         }
     )

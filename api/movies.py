@@ -1,11 +1,11 @@
-"""What the reviews of a movie come to. The database keeps these figures with every write (migration 0003)."""
+"""Statistics per movie and month, which database triggers update with every write (migration 0003)."""
 
 from datetime import date
 
 from sqlalchemy import BigInteger, Computed, Float, Index, String, text
 from sqlmodel import Field, SQLModel
 
-from api.models import MOVIE_ID_EXAMPLE
+from api.fields import MOVIE_ID_EXAMPLE
 
 
 def _by(key: str) -> Index:
@@ -13,11 +13,11 @@ def _by(key: str) -> Index:
 
 
 def _ratio(part: str, whole: str) -> Computed:
-    return Computed(f"coalesce({part}::float8 / nullif({whole}, 0), -1)")
+    return Computed(f"coalesce({part}::float8 / nullif({whole}, 0), -1)", persisted=True)
 
 
 class Counts(SQLModel):
-    """Reviews, those of each sentiment, those with a rating, and the sum of the ratings."""
+    """Numbers of reviews, of reviews per sentiment and with a rating, and the sum of the ratings."""
 
     reviews: int = Field(sa_type=BigInteger)
     positive: int = Field(sa_type=BigInteger)
@@ -35,7 +35,7 @@ class Movie(Counts, table=True):
     )
 
     movie_id: str = Field(primary_key=True, sa_type=String(64))
-    # To sort by: what is not known yet is -1, hence last, and a page can begin after it.
+    # The keys of the sort orders: -1 stands for "unknown", so it comes last and can be a cursor.
     positive_key: float = Field(sa_type=Float, sa_column_args=[_ratio("positive", "positive + negative")])
     rating_key: float = Field(sa_type=Float, sa_column_args=[_ratio("rating_sum", "ratings")])
 
@@ -49,7 +49,7 @@ class Movie(Counts, table=True):
 
 
 class MovieMonth(Counts, table=True):
-    """The same of the reviews that were created in one month of UTC; `month` is its first day."""
+    """The counts of the reviews created in one month (UTC); `month` is its first day."""
 
     __tablename__ = "movie_month"
 
@@ -59,34 +59,32 @@ class MovieMonth(Counts, table=True):
 
 class Figures(SQLModel):
     reviews: int
-    positive: int = Field(description="Reviews that the model finds positive.")
+    positive: int = Field(description="Reviews that the model classified as positive.")
     negative: int = Field(
-        description="Reviews that it finds negative; of the others it has not read the text yet."
+        description="Reviews classified as negative; those neither positive nor negative are pending."
     )
 
 
 class MoviePublic(Figures):
     movie_id: str = Field(schema_extra={"examples": [MOVIE_ID_EXAMPLE]})
     share_positive: float | None = Field(
-        description="Of the reviews with a sentiment, from 0 to 1; null with none."
+        description="Share of positive among the classified reviews, from 0 to 1; null if there are none."
     )
     mean_rating: float | None = Field(
-        description="Of the reviews with a rating, from 1 to 10; null with none."
+        description="Mean of the ratings, from 1 to 10; null if there are none."
     )
 
 
 class MonthPublic(Figures):
-    month: str = Field(description="Year and month of UTC.", schema_extra={"examples": ["2026-11"]})
+    month: str = Field(description="Year and month (UTC).", schema_extra={"examples": ["2026-11"]})
 
 
 class MovieSummary(MoviePublic):
-    months: list[MonthPublic] = Field(
-        description="By the month in which the reviews were created, oldest first."
-    )
+    months: list[MonthPublic] = Field(description="Figures by month of creation, oldest first.")
 
 
 class MoviesPublic(SQLModel):
-    items: list[MoviePublic] = Field(description="In descending order of what `sort` names.")
+    items: list[MoviePublic] = Field(description="Descending by `sort`.")
     next_cursor: str | None = Field(
-        description="Send it back as `cursor` for the next page; null on the last."
+        description="Pass it as `cursor` to get the next page; null on the last page."
     )

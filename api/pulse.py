@@ -1,13 +1,13 @@
-"""`python -m api.pulse`: exit code 0 when a worker of this host has been at its database lately, else 1.
+"""`python -m api.pulse`: exits with 0 if a worker on this host has used its database recently, else with 1.
 
-A worker need not listen on a port; PostgreSQL knows when each of its sessions was last used.
+The worker does not have to listen on a port: PostgreSQL records when each session was last active.
 """
 
 import asyncio
 import sys
 
 from api import settings
-from api.database import DATABASE_AWAY, connect
+from api.database import DATABASE_ERRORS, connect
 from api.worker import APPLICATION
 
 IDLE = """
@@ -18,7 +18,10 @@ WHERE application_name = $1 AND datname = current_database()
 
 
 async def idle_seconds(config: settings.Settings) -> float | None:
-    """Since a worker of this host last used the database; None without one. Raises DATABASE_AWAY."""
+    """Seconds since a worker on this host last used the database; None if none is connected.
+
+    Raises DATABASE_ERRORS.
+    """
     connection = await connect(config, "movie-review-pulse")
     try:
         seconds: float | None = await connection.fetchval(IDLE, APPLICATION)
@@ -27,8 +30,8 @@ async def idle_seconds(config: settings.Settings) -> float | None:
     return seconds
 
 
-def patience(config: settings.Settings) -> float:
-    """Seconds: it looks for work at least every WORKER_POLL_SECONDS, unless the Bento takes all its time."""
+def max_idle_seconds(config: settings.Settings) -> float:
+    """A worker polls every WORKER_POLL_SECONDS, unless it is waiting for the Bento."""
     return 2 * config.worker_poll_seconds + 2 * config.api_bento_timeout_seconds + 10
 
 
@@ -36,12 +39,12 @@ def main() -> int:
     config = settings.load()
     try:
         seconds = asyncio.run(idle_seconds(config))
-    except DATABASE_AWAY as error:
+    except DATABASE_ERRORS as error:
         print(f"api.pulse: the database cannot be used ({error})", file=sys.stderr)
         return 1
-    if seconds is None or seconds > patience(config):
-        since = "no worker of this host is connected" if seconds is None else f"idle for {seconds:.0f} s"
-        print(f"api.pulse: {since}", file=sys.stderr)
+    if seconds is None or seconds > max_idle_seconds(config):
+        state = "no worker of this host is connected" if seconds is None else f"idle for {seconds:.0f} s"
+        print(f"api.pulse: {state}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""Every setting of the API, read once from the environment or `.env`."""
+"""The settings of the API and the worker, read once from the environment or `.env`."""
 
 import re
 from typing import Literal
@@ -14,25 +14,25 @@ EXAMPLE = f"{DRIVER}://user:password@host:5432/database"
 
 
 class Settings(BaseSettings):
-    """The environment variables are the field names in capitals; unknown variables in `.env` are ignored."""
+    """Environment variables are the field names in upper case; `.env` may contain other variables."""
 
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
-    # URLs are kept out of repr(), hence out of logs: they may carry a password.
+    # URLs may contain a password, so they are not in repr() and hence not in logs.
     database_url: str = Field(repr=False)
     bento_url: str = Field(default="http://127.0.0.1:3000", pattern=r"^https?://", repr=False)
 
     log_format: Literal["text", "json"] = "text"
-    # OpenTelemetry's own names.
+    # Standard names of OpenTelemetry.
     otel_exporter_otlp_endpoint: str = Field(default="", pattern=r"^(https?://.+)?$")
     otel_traces_sampler_arg: float = Field(default=1.0, ge=0, le=1)
 
     api_bento_connect_timeout_seconds: float = Field(default=1.0, gt=0)
     api_bento_timeout_seconds: float = Field(default=10.0, gt=0)
     api_bento_max_requests: int = Field(default=4, ge=1)
-    # One batch always fits.
+    # At least one batch.
     api_bento_max_waiting: int = Field(default=1024, ge=64)
-    # As many as may be under way: when the Bento hangs, the first ones to fail are enough.
+    # By default API_BENTO_MAX_REQUESTS: if the Bento hangs, the first timeouts open the circuit.
     api_bento_breaker_failures: int = Field(default=4, ge=1)
     api_bento_breaker_seconds: float = Field(default=5.0, gt=0)
 
@@ -55,38 +55,36 @@ class Settings(BaseSettings):
     api_database_lock_timeout_seconds: float = Field(default=3.0, gt=0)
 
     api_database_pgbouncer: bool = False
-    # After the flag, which its check looks at.
+    # Declared after API_DATABASE_PGBOUNCER, which its validator reads.
     database_direct_url: str = Field(default="", repr=False, validate_default=True)
 
     @property
     def session_url(self) -> str:
-        """The database for what needs a session of its own: LISTEN, and the lock that migrations take."""
+        """The URL for code that depends on its session: LISTEN, and the advisory lock of migrations."""
         return self.database_direct_url or self.database_url
 
     @field_validator("database_url")
     @classmethod
-    def _asyncpg(cls, value: str) -> str:
+    def _check_database_url(cls, value: str) -> str:
         return _require_asyncpg(value)
 
     @field_validator("database_direct_url")
     @classmethod
-    def _past_pgbouncer(cls, value: str, info: ValidationInfo) -> str:
+    def _check_direct_url(cls, value: str, info: ValidationInfo) -> str:
         if value:
             return _require_asyncpg(value)
         if info.data.get("api_database_pgbouncer"):
             raise ValueError(
-                "is not set, and API_DATABASE_PGBOUNCER is true: give the worker and alembic, which need a "
-                f"session, the way past pgbouncer as {EXAMPLE}"
+                "is not set, and API_DATABASE_PGBOUNCER is true: the worker and alembic need a connection "
+                f"that bypasses pgbouncer, written as {EXAMPLE}"
             )
         return value
 
     @field_validator("api_limit_read", "api_limit_analyze", "api_limit_write")
     @classmethod
-    def _limit(cls, value: str) -> str:
+    def _check_limit(cls, value: str) -> str:
         if not re.fullmatch(r"off|[1-9][0-9]{0,8}/(second|minute|hour|day)", value):
-            raise ValueError(
-                "is a number, a slash, and second, minute, hour or day: 600/minute; or it is off"
-            )
+            raise ValueError("must be `off` or a number per second, minute, hour or day, such as 600/minute")
         return value
 
 
@@ -96,21 +94,21 @@ def _require_asyncpg(url: str) -> str:
     except (ArgumentError, ValueError):
         raise ValueError(f"is not a URL; write it as {EXAMPLE}") from None
     if driver != DRIVER:
-        raise ValueError(f"starts with {driver}://, and the API speaks asyncpg; write it as {EXAMPLE}")
+        raise ValueError(f"starts with {driver}://, but the API uses asyncpg; write it as {EXAMPLE}")
     return url
 
 
 def load() -> Settings:
-    """Read the settings; what is wrong with them ends the process, one line per variable."""
+    """Read the settings. Raises SystemExit with one line per invalid variable."""
     try:
         return Settings()
     except ValidationError as error:
-        raise SystemExit("\n".join(_explain(one) for one in error.errors())) from None
+        raise SystemExit("\n".join(_explain(detail) for detail in error.errors())) from None
 
 
 def _explain(error: ErrorDetails) -> str:
     name = str(error["loc"][0]).upper()
     if error["type"] == "missing":
-        return f"{name} is not set: put {name}={EXAMPLE} into the environment or into .env"
+        return f"{name} is not set: put {name}={EXAMPLE} into the environment or .env"
     reason = error["msg"].removeprefix("Value error, ")
     return f"{name} {reason[:1].lower()}{reason[1:]}"

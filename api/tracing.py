@@ -1,4 +1,4 @@
-"""Spans of what a request or a batch of the worker does. Imported only where they are sent: it is large."""
+"""OpenTelemetry spans of requests and of the worker's batches; imported only when tracing is enabled."""
 
 from importlib.metadata import version
 
@@ -14,18 +14,18 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
 
-from api.batches import company
+from api.bento.batcher import other_callers
 from api.settings import Settings
 
 UNTRACED = "^[^/]*//[^/]*/(livez|readyz|metrics)$"
-"""Addresses that are asked all the time."""
+"""Health checks and scrapes, which are too frequent to trace."""
 
-LONGEST_SECONDS = 2
-"""Of one try to send spans, repeats included: a process that ends waits for the last one."""
+EXPORT_TIMEOUT_SECONDS = 2
+"""Limit of one export including its retries; shutdown waits for the last export."""
 
 
-class Beginnings(Sampler):
-    """A share of what begins a trace: a request or a batch, and no statement of what is not traced."""
+class RootSampler(Sampler):
+    """Samples a share of the root spans, and never starts a trace with a client span such as an SQL query."""
 
     def __init__(self, share: float) -> None:
         self._share = TraceIdRatioBased(share)
@@ -36,21 +36,21 @@ class Beginnings(Sampler):
         return self._share.should_sample(parent_context, trace_id, name, kind, *more, **named)
 
     def get_description(self) -> str:
-        return f"Beginnings of {self._share.get_description()}"
+        return f"RootSampler({self._share.get_description()})"
 
 
 def send_spans(config: Settings, service: str) -> None:
-    """Have the spans of this process sent, by a thread: nobody waits for a collector that is away.
+    """Export the spans of this process from a background thread. Call it before anything connects.
 
-    Before the process connects to anything.
+    An unreachable collector delays no request.
     """
     resource = Resource.create({SERVICE_NAME: service, SERVICE_VERSION: version("movie-review-service")})
-    sampler = ParentBased(Beginnings(config.otel_traces_sampler_arg))
+    sampler = ParentBased(RootSampler(config.otel_traces_sampler_arg))
     provider = TracerProvider(sampler, resource)
     address = f"{config.otel_exporter_otlp_endpoint.rstrip('/')}/v1/traces"
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(address, timeout=LONGEST_SECONDS)))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(address, timeout=EXPORT_TIMEOUT_SECONDS)))
     trace.set_tracer_provider(provider)
-    # opentelemetry-instrumentation-sqlalchemy refuses SQLAlchemy 2.1; below it is asyncpg in any case.
+    # opentelemetry-instrumentation-sqlalchemy does not support SQLAlchemy 2.1, which uses asyncpg anyway.
     AsyncPGInstrumentor().instrument()  # type: ignore[no-untyped-call]
 
 
@@ -61,11 +61,11 @@ def trace_requests(app: FastAPI) -> None:
 def traced(
     transport: httpx.AsyncBaseTransport, provider: TracerProvider | None = None
 ) -> httpx.AsyncBaseTransport:
-    """The way to the Bento; the trace goes with each request (W3C, `traceparent`)."""
-    return AsyncOpenTelemetryTransport(transport, tracer_provider=provider, request_hook=_link)
+    """Wrap a transport so that it sends the trace context with each request (W3C `traceparent`)."""
+    return AsyncOpenTelemetryTransport(transport, tracer_provider=provider, request_hook=_link_callers)
 
 
-async def _link(span: trace.Span, _: RequestInfo) -> None:
-    """A request is in the trace of the first caller whose texts it has, and linked to the others'."""
-    for context in company.get(()):
+async def _link_callers(span: trace.Span, _: RequestInfo) -> None:
+    """Link the span, which belongs to the trace of the batch's first caller, to the other callers' spans."""
+    for context in other_callers.get(()):
         span.add_link(context.run(trace.get_current_span).get_span_context())

@@ -1,6 +1,7 @@
-"""`python -m api.worker`: finds the sentiment of new and edited reviews. As many as you like may run.
+"""`python -m api.worker`: analyse new and edited reviews. Any number of workers may run.
 
-With `--rescore` it makes every review due whose sentiment is not of the model that is served now, and ends.
+With `--rescore`, queue every review whose sentiment is from another model version than the one served now,
+and exit.
 """
 
 import argparse
@@ -18,44 +19,48 @@ from asgi_correlation_id import correlation_id
 from opentelemetry import trace
 from prometheus_client import start_http_server
 
-from api import limits, logs, metrics, queue, settings
-from api.database import DATABASE_AWAY, connect
+from api import limits, logs, metrics, review_queue, settings
+from api.bento.client import MAX_TEXTS, BentoClient
+from api.bento.transport import direct_transport
+from api.database import DATABASE_ERRORS, connect
 from api.errors import BadGatewayError, GatewayTimeoutError, UnavailableError
-from api.models import Analysis, SentimentError
-from api.queue import Due
-from api.sentiment import MAX_TEXTS, SentimentClient, direct
+from api.review_queue import ClaimedReview
+from api.sentiments import Analysis, SentimentError
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
 
-FORGET = ("DELETE FROM first_answer WHERE created_at < now() - interval '1 day'", limits.FORGET)
-"""What api.idempotency and api.limits keep; done when there is nothing else to do."""
+CLEANUP = (
+    "DELETE FROM first_answer WHERE created_at < now() - interval '1 day'",
+    limits.DELETE_FULL_QUOTAS,
+)
+"""Deletes expired rows of api.idempotency and api.limits; run when the queue is empty."""
 
 APPLICATION = "movie-review-worker"
-BENTO_AWAY = (UnavailableError, GatewayTimeoutError)
+BENTO_UNAVAILABLE = (UnavailableError, GatewayTimeoutError)
 LONGEST_PAUSE = 5.0
-"""Seconds between two tries of a Bento or a database that is away."""
+"""Maximum seconds between two attempts while the Bento or the database is unavailable."""
 
 LONGEST_DELAY = timedelta(hours=1)
-"""Of one review that the model cannot read."""
+"""Maximum delay of a review that the model cannot analyse."""
 
 
 class Worker:
-    """One connection, which listens and works."""
+    """Analyses reviews over one connection, which also listens for NOTIFY."""
 
-    def __init__(self, config: settings.Settings, bento: SentimentClient) -> None:
+    def __init__(self, config: settings.Settings, bento: BentoClient) -> None:
         self._config, self._bento = config, bento
         self._connection: asyncpg.Connection | None = None
         self._wake = asyncio.Event()
         self._stopping = False
 
     async def run(self) -> None:
-        """Work until `stop` is called; what is under way then is finished."""
+        """Work until `stop` is called, and finish the current batch."""
         try:
             while not self._stopping:
-                # A new series each time, so that the pauses grow with one outage and not with all of them.
+                # A new context each time, so that the backoff starts again after each success.
                 async for attempt in stamina.retry_context(
-                    on=BENTO_AWAY + DATABASE_AWAY,
+                    on=BENTO_UNAVAILABLE + DATABASE_ERRORS,
                     attempts=None,
                     timeout=None,
                     wait_initial=0.2,
@@ -65,7 +70,7 @@ class Worker:
                         if not self._stopping:
                             await self._step()
         finally:
-            self._hang_up()
+            self._disconnect()
 
     def stop(self) -> None:
         self._stopping = True
@@ -74,71 +79,73 @@ class Worker:
     async def _step(self) -> None:
         try:
             await self._work(await self._connected())
-        except DATABASE_AWAY:
-            self._hang_up()
+        except DATABASE_ERRORS:
+            self._disconnect()
             raise
 
     async def _work(self, connection: asyncpg.Connection) -> None:
-        """Analyse what is due, one request's worth, or wait until something is."""
+        """Analyse one batch of pending reviews, or wait for one."""
         self._wake.clear()
         lease = timedelta(seconds=self._config.worker_lease_seconds)
-        claimed = await queue.claim(connection, MAX_TEXTS, lease)
+        claimed = await review_queue.claim(connection, MAX_TEXTS, lease)
         if not claimed:
             try:
                 await asyncio.wait_for(self._wake.wait(), self._config.worker_poll_seconds)
             except TimeoutError:
-                for statement in FORGET:
+                for statement in CLEANUP:
                     await connection.execute(statement)
             return
-        correlation_id.set(uuid4().hex)  # of what the Bento is asked, and of what is logged about it
+        correlation_id.set(uuid4().hex)  # for the request to the Bento and its log lines
         with tracer.start_as_current_span("analyze reviews", attributes={"reviews": len(claimed)}):
-            await self._settle(connection, claimed)
+            await self._process(connection, claimed)
 
-    async def _settle(self, connection: asyncpg.Connection, claimed: Sequence[Due]) -> None:
-        """Ask about what was claimed, and keep what is found."""
+    async def _process(self, connection: asyncpg.Connection, claimed: Sequence[ClaimedReview]) -> None:
+        """Analyse claimed reviews and store the results."""
         try:
             results = await self._analyze(claimed)
-        except BENTO_AWAY:
-            await queue.give_back(connection, claimed)
+        except BENTO_UNAVAILABLE:
+            await review_queue.release(connection, claimed)
             raise
-        answered = list(zip(claimed, results, strict=True))
-        stored = [(due, found) for due, found in answered if isinstance(found, Analysis)]
-        await queue.store(connection, stored)
-        failed = [(due, found) for due, found in answered if isinstance(found, SentimentError)]
-        for due, error in failed:
-            log.warning("review %s cannot be analysed: %s", due.id, error.error)
+        pairs = list(zip(claimed, results, strict=True))
+        stored = [(review, result) for review, result in pairs if isinstance(result, Analysis)]
+        await review_queue.store(connection, stored)
+        failed = [(review, result) for review, result in pairs if isinstance(result, SentimentError)]
+        for review, error in failed:
+            log.warning("review %s cannot be analysed: %s", review.id, error.error)
         if failed:
-            await queue.postpone(connection, [(due, delay(due.attempts)) for due, _ in failed])
+            await review_queue.postpone(
+                connection, [(review, retry_delay(review.attempts)) for review, _ in failed]
+            )
         if stored:
-            logs.answered_by.set(stored[0][1].model_version)
+            logs.model_version.set(stored[0][1].model_version)
             log.info("%d reviews analysed", len(stored))
         metrics.WORKER_STORED.inc(len(stored))
         metrics.WORKER_FAILED.inc(len(failed))
 
-    async def _analyze(self, claimed: Sequence[Due]) -> list[Analysis | SentimentError]:
-        """One result a review; one at which the Bento fails is found and does not fail the others."""
+    async def _analyze(self, claimed: Sequence[ClaimedReview]) -> list[Analysis | SentimentError]:
+        """Return one result per review; when the Bento fails on a batch, send its texts one by one."""
         try:
-            return await self._bento.classify([due.text for due in claimed])
+            return await self._bento.classify([review.text for review in claimed])
         except BadGatewayError as error:
             if len(claimed) == 1:
                 return [SentimentError(error=error.detail)]
-            return [result for due in claimed for result in await self._analyze([due])]
+            return [result for review in claimed for result in await self._analyze([review])]
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(self._config, APPLICATION)
-            await self._connection.add_listener(queue.CHANNEL, lambda *_: self._wake.set())
+            await self._connection.add_listener(review_queue.CHANNEL, lambda *_: self._wake.set())
             self._connection.add_termination_listener(lambda _: self._wake.set())
         return self._connection
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
 
 
-def delay(attempts: int) -> timedelta:
-    """5 seconds after the first failure, twice as long after each, and never many at the same moment."""
+def retry_delay(attempts: int) -> timedelta:
+    """Exponential backoff from 5 seconds to LONGEST_DELAY, with jitter."""
     longest = min(timedelta(seconds=5) * 2 ** min(attempts, 20), LONGEST_DELAY)
     return timedelta(seconds=longest.total_seconds() * random.uniform(0.5, 1))  # noqa: S311
 
@@ -147,13 +154,13 @@ async def work(config: settings.Settings) -> None:
     """Work until SIGTERM or SIGINT."""
     if config.worker_metrics_port:
         serve_metrics(config)
-    transport = direct()
+    transport = direct_transport()
     if config.otel_exporter_otlp_endpoint:
         from api import tracing
 
         tracing.send_spans(config, "worker")
-        transport = tracing.traced(direct())
-    bento = SentimentClient(config, transport)
+        transport = tracing.traced(direct_transport())
+    bento = BentoClient(config, transport)
     worker = Worker(config, bento)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
@@ -165,37 +172,42 @@ async def work(config: settings.Settings) -> None:
 
 
 def serve_metrics(config: settings.Settings) -> None:
-    """In a thread of its own: it answers while the worker thinks."""
+    """Serve /metrics from a thread. Raises SystemExit if the port cannot be used."""
     host, port = config.worker_metrics_host, config.worker_metrics_port
     try:
         start_http_server(port, host)
     except OSError as error:
         raise SystemExit(
-            f"api.worker: WORKER_METRICS_HOST={host} and WORKER_METRICS_PORT={port} cannot be had ({error}):"
-            " choose another port, or 0 for no metrics"
+            f"api.worker: WORKER_METRICS_HOST={host} and WORKER_METRICS_PORT={port} cannot be used"
+            f" ({error}): choose another port, or 0 for no metrics"
         ) from None
 
 
 async def rescore(config: settings.Settings) -> str:
-    """Make what another model has read due again; says how much. Raises ApiError, OSError, PostgresError."""
-    bento = SentimentClient(config)
+    """Queue the reviews analysed by another model version and return a message with their number.
+
+    Raises ApiError and DATABASE_ERRORS.
+    """
+    bento = BentoClient(config)
     try:
         (answer,) = await bento.classify(["Fine."])
     finally:
         await bento.aclose()
     if isinstance(answer, SentimentError):
-        raise UnavailableError(f"The sentiment model does not work: {answer.error}")
+        raise UnavailableError(f"The sentiment model cannot analyse a test sentence: {answer.error}")
     connection = await connect(config, APPLICATION)
     try:
-        count = await queue.rescore(connection, answer.model_version)
+        count = await review_queue.rescore(connection, answer.model_version)
     finally:
         await connection.close()
-    return f"{count} reviews are due for version {answer.model_version}"
+    return f"{count} reviews are queued for version {answer.model_version}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m api.worker", description=__doc__)
-    parser.add_argument("--rescore", action="store_true", help="analyse anew what an older model has read")
+    parser.add_argument(
+        "--rescore", action="store_true", help="queue the reviews of other model versions and exit"
+    )
     options = parser.parse_args()
     config = settings.load()
     if config.log_format == "json":
@@ -207,9 +219,9 @@ def main() -> None:
         return asyncio.run(work(config))
     try:
         print(asyncio.run(rescore(config)))
-    except (*BENTO_AWAY, BadGatewayError) as error:
+    except (*BENTO_UNAVAILABLE, BadGatewayError) as error:
         raise SystemExit(f"api.worker: {error.detail} Is the Bento up at BENTO_URL?") from None
-    except DATABASE_AWAY as error:
+    except DATABASE_ERRORS as error:
         where = "DATABASE_DIRECT_URL" if config.database_direct_url else "DATABASE_URL"
         raise SystemExit(f"api.worker: the database cannot be used ({error}): see {where}") from None
     return None

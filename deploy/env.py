@@ -1,6 +1,6 @@
-"""`python3 -m deploy.env`: make `.env` from its example, and the secrets in it that are still empty.
+"""`python3 -m deploy.env`: create `.env` from its example and fill in the missing secrets.
 
-Needs nothing but Python, since whoever runs the containers may have nothing else.
+Imports only the standard library: a machine that runs the containers may have nothing else installed.
 """
 
 import os
@@ -12,11 +12,11 @@ from pathlib import Path
 ENV_FILE = Path(".env")
 EXAMPLE = Path(".env.example")
 CONTAINERS = ("POSTGRES_PASSWORD", "REVIEWS_DATABASE_PASSWORD", "MLFLOW_DATABASE_PASSWORD", "API_KEY")
-"""What docker-compose.yml does not start without."""
+"""The secrets that docker-compose.yml requires."""
 
 
-def ensure() -> bool:
-    """Make `.env` from its example unless it is there; False where there is no example either."""
+def ensure_env_file() -> bool:
+    """Create `.env` from its example if it is missing; return False if the example is missing as well."""
     if not ENV_FILE.exists():
         if not EXAMPLE.exists():
             return False
@@ -24,8 +24,8 @@ def ensure() -> bool:
     return True
 
 
-def fill(names: Iterable[str]) -> list[str]:
-    """Give these variables of `.env` a new secret where they have no value; returns which."""
+def fill_secrets(names: Iterable[str]) -> list[str]:
+    """Generate a secret for each of these variables that has no value in `.env`; return their names."""
     missing = [name for name in names if not has_value(ENV_FILE.read_text(), name)]
     for name in missing:
         write_private(ENV_FILE, with_value(ENV_FILE.read_text(), name, new_secret(name)))
@@ -33,7 +33,7 @@ def fill(names: Iterable[str]) -> list[str]:
 
 
 def new_secret(name: str) -> str:
-    """Hex digits, which need no quoting in a URL; a key looks as api.keys makes them."""
+    """Return random hex digits, which need no quoting in a URL; API_KEY has the format of api.keys."""
     if name == "API_KEY":
         return f"mrs_{secrets.token_hex(8)}_{secrets.token_hex(32)}"
     return secrets.token_hex(16)
@@ -44,24 +44,24 @@ def has_value(text: str, name: str) -> bool:
 
 
 def with_value(text: str, name: str, value: str) -> str:
-    """The text of an env file with `name` set: its empty line filled in, or a line added at the end."""
+    """Set `name` in the text of an env file: fill in its empty line, or append a line."""
     filled, count = re.subn(rf"^{name}=[^\S\n]*$", f"{name}={value}", text, count=1, flags=re.MULTILINE)
     return filled if count else f"{text.rstrip()}\n{name}={value}\n".lstrip()
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step, readable by its owner only: it holds passwords."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    aside.touch(mode=0o600)
-    aside.write_text(text)
-    aside.replace(path)
+    """Replace a file atomically. Only its owner may read it: it holds passwords."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.touch(mode=0o600)
+    temporary.write_text(text)
+    temporary.replace(path)
 
 
 def main() -> None:
-    if not ensure():
-        raise SystemExit(f"no .env and no .env.example in {Path.cwd()}: run this in the project's folder")
-    made = fill(CONTAINERS)
-    print(f"made {', '.join(made)} in .env" if made else "every secret is in .env already")
+    if not ensure_env_file():
+        raise SystemExit(f"no .env and no .env.example in {Path.cwd()}: run this in the project folder")
+    generated = fill_secrets(CONTAINERS)
+    print(f"generated {', '.join(generated)} in .env" if generated else "every secret is already set in .env")
 
 
 if __name__ == "__main__":

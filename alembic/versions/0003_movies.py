@@ -57,14 +57,20 @@ def counts(rows: str) -> list[str]:
     ]
 
 
+def computed(name: str, value: str) -> sa.Column[float]:
+    # STORED explicitly: from version 18 on PostgreSQL defaults to VIRTUAL, which cannot be indexed.
+    expression = sa.Computed(f"coalesce({value}, -1)", persisted=True)
+    return sa.Column(name, sa.Float(), expression, nullable=False)
+
+
 def upgrade() -> None:
     op.create_table(
         "movie",
         sa.Column("movie_id", sa.String(64), primary_key=True),
         *[sa.Column(name, sa.BigInteger(), nullable=False) for name in COUNTS],
-        # What is not known yet sorts last, and a page can begin after it.
-        sa.Column("positive_key", sa.Float(), sa.Computed(f"coalesce({SHARE_POSITIVE}, -1)"), nullable=False),
-        sa.Column("rating_key", sa.Float(), sa.Computed(f"coalesce({MEAN_RATING}, -1)"), nullable=False),
+        # The keys of the sort orders: -1 stands for "unknown", so it comes last and can be a cursor.
+        computed("positive_key", SHARE_POSITIVE),
+        computed("rating_key", MEAN_RATING),
     )
     op.create_table(
         "movie_month",

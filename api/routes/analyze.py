@@ -1,4 +1,4 @@
-"""Ask the model about a text without keeping it."""
+"""Analyse texts without storing them."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,10 +9,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from api import errors
 from api.auth import admit_uncounted
+from api.bento.client import BentoDep
 from api.bodies import JsonRoute
-from api.logs import answered_by
-from api.models import Analysis, Analyze, AnalyzeBatch, AnalyzeBatchPublic, ReviewText, SentimentError
-from api.sentiment import BentoDep
+from api.fields import ReviewText
+from api.logs import model_version
+from api.sentiments import Analysis, Analyze, AnalyzeBatch, AnalyzeBatchPublic, SentimentError
 
 router = APIRouter(
     prefix="/api/analyze",
@@ -29,11 +30,11 @@ TEXT: TypeAdapter[str] = TypeAdapter(ReviewText)
 @router.post("")
 async def analyze(body: Analyze, bento: BentoDep, request: Request, response: Response) -> Analysis:
     await admit_uncounted(request, response, "analyze")
-    (result,) = await _while_there(request, bento.classify([body.text]))
+    (result,) = await _until_disconnect(request, bento.classify([body.text]))
     if isinstance(result, SentimentError):
-        # The Bento works, since it answers for this item alone: the fault is in the text.
+        # An error for one item is the fault of its text, not of the Bento.
         raise errors.UnprocessableError(f"text: {result.error}")
-    answered_by.set(result.model_version)
+    model_version.set(result.model_version)
     return result
 
 
@@ -41,13 +42,13 @@ async def analyze(body: Analyze, bento: BentoDep, request: Request, response: Re
 async def analyze_batch(
     body: AnalyzeBatch, bento: BentoDep, request: Request, response: Response
 ) -> AnalyzeBatchPublic:
-    """One result or one error for each text, in order: a bad text never fails its neighbours."""
+    """Return one result or one error per text, in order. An invalid text does not fail the others."""
     await admit_uncounted(request, response, "analyze", cost=len(body.texts))
     checked = [_check(text) for text in body.texts]
-    good = [text for text in checked if isinstance(text, str)]
-    found = await _while_there(request, bento.classify(good)) if good else []
-    for version in {one.model_version for one in found if isinstance(one, Analysis)}:
-        answered_by.set(version)  # it is one: no batch of the Bento mixes two
+    valid = [text for text in checked if isinstance(text, str)]
+    found = await _until_disconnect(request, bento.classify(valid)) if valid else []
+    for version in {result.model_version for result in found if isinstance(result, Analysis)}:
+        model_version.set(version)  # at most one: the Bento answers a batch with one version
     answers = iter(found)
     return AnalyzeBatchPublic(results=[next(answers) if isinstance(text, str) else text for text in checked])
 
@@ -59,15 +60,16 @@ def _check(text: str) -> str | SentimentError:
         return SentimentError(error=error.errors()[0]["msg"])
 
 
-async def _while_there(request: Request, asking: Coroutine[Any, Any, Answer]) -> Answer:
-    """The answer, unless the client hangs up first: then the asking is cancelled."""
-    answer = asyncio.ensure_future(asking)
-    gone = asyncio.ensure_future(request.receive())  # the body is read: what comes next is the client's end
+async def _until_disconnect(request: Request, call: Coroutine[Any, Any, Answer]) -> Answer:
+    """Await `call`, but cancel it and raise ClientGoneError if the client disconnects first."""
+    answer = asyncio.ensure_future(call)
+    # The body has been read, so the next message is http.disconnect.
+    disconnect = asyncio.ensure_future(request.receive())
     try:
-        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({answer, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            raise errors.ClientGoneError("The client hung up.")
+            raise errors.ClientGoneError("The client disconnected.")
         return await answer
     finally:
         answer.cancel()
-        gone.cancel()
+        disconnect.cancel()

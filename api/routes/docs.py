@@ -1,4 +1,4 @@
-"""The page on which people try the API. Its scripts come from a wheel: it works without the internet."""
+"""The Swagger UI at /docs. Its assets come from a wheel, so it works offline."""
 
 import re
 from base64 import b64encode
@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 ASSETS = "/docs/assets"
 
-# The package also builds whole FastAPI objects; ours is a subclass, and needs its files only.
+# Only the files: the package's own FastAPI class cannot be combined with the subclass in api.main.
 assets = StaticFiles(directory=str(files("fastapi_offline") / "static"))
 router = APIRouter(include_in_schema=False)
 
@@ -32,7 +32,7 @@ async def docs(request: Request) -> HTMLResponse:
 
 
 def policy(page: bytes) -> str:
-    """Our own files, the pictures that the style sheet holds, and by its hash the one script in the page."""
+    """Allow this server's files, images embedded in the style sheet, and the inline script by its hash."""
     (script,) = re.findall(rb"<script>(.*?)</script>", page, re.DOTALL)
     digest = b64encode(sha256(script).digest()).decode()
     return (

@@ -1,4 +1,4 @@
-"""What a supervisor or a load balancer asks."""
+"""Liveness and readiness checks for supervisors and load balancers."""
 
 from typing import Literal
 
@@ -7,9 +7,9 @@ from sqlalchemy.exc import ProgrammingError
 from sqlmodel import SQLModel, col, select
 
 from api import errors
+from api.bento.client import BentoDep
 from api.database import SessionDep
-from api.models import Review
-from api.sentiment import BentoDep
+from api.reviews import Review
 
 router = APIRouter(tags=["health"])
 
@@ -19,7 +19,7 @@ class Alive(SQLModel):
 
 
 class Ready(SQLModel):
-    """Reviews can be served. Without the Bento they still can: only analysing is 503."""
+    """The database answers. Without the Bento the API is ready too: only /api/analyze is 503."""
 
     status: Literal["ready"] = "ready"
     database: Literal["ok"] = "ok"
@@ -28,13 +28,13 @@ class Ready(SQLModel):
 
 @router.get("/livez")
 async def livez() -> Alive:
-    """The process runs; nothing else is asked."""
+    """Return 200 if the process runs; checks nothing else."""
     return Alive()
 
 
 @router.get("/readyz", responses=errors.responses(503))
 async def readyz(session: SessionDep, bento: BentoDep) -> Ready:
-    # First, while the session holds no connection yet.
+    # First, because the session takes a connection only at its first statement.
     bento_is_ready = await bento.is_ready()
     try:
         await session.exec(select(col(Review.id)).limit(1))

@@ -1,4 +1,4 @@
-"""What Prometheus asks. Who is not to read it is kept away by the proxy."""
+"""GET /metrics for Prometheus; access control is the task of the reverse proxy."""
 
 import asyncio
 import math
@@ -6,35 +6,35 @@ import time
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy import text
+from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
 
-from api import metrics, queue
-from api.database import at_once
+from api import metrics, review_queue
+from api.database import autocommit
 from api.errors import UnavailableError
 
 router = APIRouter(include_in_schema=False)
 
-DATABASE_SECONDS = 1.0
-"""For the one statement: a database that takes longer must not keep the other figures back."""
-KEPT_SECONDS = 5.0
-"""However often /metrics is asked."""
+DATABASE_TIMEOUT = 1.0
+"""Seconds for the query: a slow database must not hold back the other metrics."""
+CACHE_SECONDS = 5.0
+"""Minimum time between two queries."""
 
 
 class Backlog:
-    """The reviews that wait for their sentiment. The API tells, because a worker may be what is missing."""
+    """Metrics of the reviews waiting for a sentiment; in the API, because the worker may be down."""
 
     def __init__(self) -> None:
-        self._asked = -math.inf
+        self._refreshed = -math.inf
 
     async def refresh(self, request: Request) -> None:
-        if time.monotonic() - self._asked < KEPT_SECONDS:
+        if time.monotonic() - self._refreshed < CACHE_SECONDS:
             return
-        self._asked = time.monotonic()
+        self._refreshed = time.monotonic()
         pending = unreadable = seconds = math.nan
         try:
-            async with asyncio.timeout(DATABASE_SECONDS):
-                row = await at_once(request, lambda connection: connection.execute(text(queue.BACKLOG)).one())
+            async with asyncio.timeout(DATABASE_TIMEOUT):
+                row = await autocommit(request, _backlog)
             pending, unreadable, seconds = row
         except (TimeoutError, UnavailableError, DBAPIError):
             metrics.DATABASE_UP.set(0)
@@ -43,6 +43,10 @@ class Backlog:
         metrics.SENTIMENTS_PENDING.set(pending)
         metrics.SENTIMENTS_UNREADABLE.set(unreadable)
         metrics.SENTIMENTS_PENDING_SECONDS.set(seconds)
+
+
+def _backlog(connection: Connection) -> Row[int, int, float]:
+    return connection.execute(text(review_queue.BACKLOG)).one()
 
 
 @router.get("/metrics")

@@ -1,4 +1,4 @@
-"""Movies: those that have reviews, and what these come to."""
+"""Movies that have reviews, with their statistics."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from api import errors
 from api.auth import admitted
 from api.cursor import MovieCursor
 from api.database import SessionDep
-from api.models import MovieId
+from api.fields import MovieId
 from api.movies import Movie, MovieMonth, MoviePublic, MoviesPublic, MovieSummary
 
 router = APIRouter(
@@ -25,7 +25,7 @@ Sort = Literal["reviews", "positive", "rating"]
 Prefix = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9_-]{0,64}$"),
-    Query(description="Only movies whose id begins so."),
+    Query(description="Only movies whose id starts with this."),
 ]
 
 KEYS: dict[Sort, Any] = {
@@ -40,12 +40,12 @@ async def list_movies(
     session: SessionDep,
     prefix: Prefix = "",
     sort: Annotated[
-        Sort, Query(description="Most reviews, largest share positive, or best mean rating first.")
+        Sort, Query(description="Most reviews, largest share of positive reviews, or best mean rating first.")
     ] = "reviews",
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the previous page.")] = None,
 ) -> MoviesPublic:
-    """Movies with reviews. A movie whose figures change meanwhile may move from one page to another."""
+    """List movies with reviews. A movie whose figures change meanwhile may move to another page."""
     listing = f"movies/{sort}/{prefix}"
     key, movie_id = KEYS[sort], col(Movie.movie_id)
     query = select(Movie, key).where(col(Movie.reviews) > 0)
@@ -54,7 +54,7 @@ async def list_movies(
     if cursor is not None:
         last = MovieCursor.decode(cursor, listing)
         query = query.where(tuple_(key, movie_id) < (last.key, last.movie_id))
-    # One row too many tells whether there is a next page.
+    # One extra row tells whether there is a next page.
     rows = (await session.exec(query.order_by(key.desc(), movie_id.desc()).limit(limit + 1))).all()
     page = [MoviePublic.model_validate(movie) for movie, _ in rows[:limit]]
     next_cursor = None
@@ -68,7 +68,7 @@ async def list_movies(
 async def read_movie(movie_id: MovieId, session: SessionDep) -> MovieSummary:
     movie = await session.get(Movie, movie_id)
     if movie is None or movie.reviews == 0:
-        raise errors.NotFoundError(f"There is no review of {movie_id}.")
+        raise errors.NotFoundError(f"{movie_id} has no reviews.")
     reviews = col(MovieMonth.reviews)
     query = select(col(MovieMonth.month), reviews, col(MovieMonth.positive), col(MovieMonth.negative))
     query = query.where(MovieMonth.movie_id == movie_id, reviews > 0)

@@ -1,4 +1,4 @@
-"""Write, list, read, replace and delete reviews."""
+"""Create, list, read, replace and delete reviews."""
 
 from functools import cache
 from typing import Annotated
@@ -14,19 +14,19 @@ from api import errors
 from api.auth import Writer, admitted
 from api.bodies import JsonRoute
 from api.cursor import ReviewCursor
-from api.database import SessionDep, Statement, read
-from api.idempotency import IdempotencyKey, first_answer
-from api.models import (
-    SHOWN,
-    Label,
-    MovieId,
+from api.database import SessionDep, Statement, fetch_all
+from api.fields import MovieId
+from api.idempotency import IdempotencyKey, earlier_answer
+from api.reviews import (
+    PUBLIC_COLUMNS,
     Review,
     ReviewCreate,
     ReviewPublic,
     ReviewsPublic,
     ReviewUpdate,
-    shown,
+    public_fields,
 )
+from api.sentiments import Label
 
 router = APIRouter(
     prefix="/api/reviews",
@@ -38,47 +38,47 @@ READ = [Depends(admitted("read"))]
 
 
 async def _found(review_id: UUID, session: SessionDep) -> Review:
-    """The review that the path names."""
+    """The review in the path. Raises NotFoundError."""
     return await _get(session, review_id)
 
 
 async def _own(review_id: UUID, writer: Writer, session: SessionDep) -> Review:
-    """The same, of whoever may change it, who waits for others that do."""
+    """The review in the path, locked for update. Raises ForbiddenError if the caller may not change it."""
     review = await _get(session, review_id, with_for_update=True)
-    writer.require_own(review.key_id)
+    writer.require_ownership(review.key_id)
     return review
 
 
 async def _get(session: AsyncSession, review_id: UUID, with_for_update: bool = False) -> Review:
     review = await session.get(Review, review_id, with_for_update=with_for_update)
     if review is None:
-        raise errors.NotFoundError(f"There is no review {review_id}.")
+        raise errors.NotFoundError(f"Review {review_id} does not exist.")
     return review
 
 
 FoundReview = Annotated[Review, Depends(_found)]
 OwnReview = Annotated[Review, Depends(_own)]
 IfNoneMatch = Annotated[
-    str | None, Header(description="ETag of the copy that you have; 304 when it is still good.")
+    str | None, Header(description="ETag of the cached copy; 304 if it is still current.")
 ]
 IfMatch = Annotated[
-    str | None, Header(description="ETag of the review as you know it; 412 when it has changed since.")
+    str | None, Header(description="ETag of the version that was read; 412 if the review was edited since.")
 ]
 
 
-def _is_known(review: Review, if_none_match: str) -> bool:
-    """RFC 9110, 13.1.2: any of the listed tags, weak or not, or `*`."""
+def _is_current(review: Review, if_none_match: str) -> bool:
+    """If-None-Match (RFC 9110, 13.1.2): any of the listed tags, weak or strong, or `*`."""
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
     return not tags.isdisjoint({review.etag, "*"})
 
 
 def _require_match(review: Review, if_match: str | None) -> None:
-    """RFC 9110, 13.1.1: any of the listed tags, or `*`. A sentiment that came meanwhile is not an edit."""
+    """If-Match (RFC 9110, 13.1.1): any of the listed tags, or `*`. A new sentiment is not an edit."""
     if if_match is None or if_match.strip() == "*":
         return
-    if not any(review.is_edition(tag.strip()) for tag in if_match.split(",")):
+    if not any(review.has_revision(tag.strip()) for tag in if_match.split(",")):
         raise errors.PreconditionFailedError(
-            f"The review has changed: its ETag is {review.etag}. Read it again."
+            f"The review has been edited: its ETag is now {review.etag}. Read it again."
         )
 
 
@@ -93,11 +93,11 @@ async def create_review(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Review | ReviewPublic:
-    written = Review.written(new, writer.key_id)
+    written = Review.create(new, writer.key_id)
     response.headers["ETag"] = written.etag
     review: Review | ReviewPublic = written
     if idempotency_key is not None:
-        review = await first_answer(session, writer.name, idempotency_key, new, written) or written
+        review = await earlier_answer(session, writer.name, idempotency_key, new, written) or written
     if review is written:
         session.add(written)
     response.headers["Location"] = request.app.url_path_for(
@@ -116,33 +116,33 @@ async def list_reviews(
     movie_id: MovieId,
     request: Request,
     response: Response,
-    sentiment: Annotated[Label | None, Query(description="Only reviews that the model finds so.")] = None,
+    sentiment: Annotated[Label | None, Query(description="Only reviews with this sentiment.")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the previous page.")] = None,
 ) -> Response:
-    """Reviews of a movie, newest first; none is skipped or repeated while others are written."""
+    """List the reviews of a movie, newest first; concurrent writes cause no gaps or duplicates."""
     listing = f"{movie_id}/{sentiment}"
-    # One row too many tells whether there is a next page.
-    asked: dict[str, object] = {"movie": movie_id, "rows": limit + 1}
+    # One extra row tells whether there is a next page.
+    parameters: dict[str, object] = {"movie": movie_id, "rows": limit + 1}
     if sentiment is not None:
-        asked["label"] = sentiment
+        parameters["label"] = sentiment
     if cursor is not None:
         last = ReviewCursor.decode(cursor, listing)
-        asked |= {"created_at": last.created_at, "id": last.id}
-    rows = await read(request, _page(sentiment is not None, cursor is not None), asked)
-    items = [shown(row) for row in rows[:limit]]
+        parameters |= {"created_at": last.created_at, "id": last.id}
+    rows = await fetch_all(request, _page(sentiment is not None, cursor is not None), parameters)
+    items = [public_fields(row) for row in rows[:limit]]
     next_cursor = None
     if len(rows) > limit:
         next_cursor = ReviewCursor(items[-1]["created_at"], items[-1]["id"]).encode(listing)
-    # The database has checked what is in it: no need for a ReviewPublic of each.
+    # Not validated as ReviewPublic, because the database enforces the same constraints.
     page = to_json({"items": items, "next_cursor": next_cursor})
     return Response(page, headers=response.headers, media_type="application/json")
 
 
 @cache
 def _page(of_one_label: bool, after_a_cursor: bool) -> Statement:
-    """Built once: building it takes longer than PostgreSQL does to answer it."""
-    query = select(*SHOWN).where(col(Review.movie_id) == bindparam("movie"))
+    """Build the query once: building it takes longer than PostgreSQL takes to run it."""
+    query = select(*PUBLIC_COLUMNS).where(col(Review.movie_id) == bindparam("movie"))
     place = col(Review.created_at), col(Review.id)
     if of_one_label:
         query = query.where(col(Review.sentiment_label) == bindparam("label"))
@@ -161,9 +161,9 @@ async def read_review(
     movie_id: MovieId, review: FoundReview, response: Response, if_none_match: IfNoneMatch = None
 ) -> Review | Response:
     if review.movie_id != movie_id:
-        raise errors.NotFoundError(f"There is no review {review.id} of {movie_id}.")
+        raise errors.NotFoundError(f"{movie_id} has no review {review.id}.")
     response.headers["ETag"] = review.etag
-    if if_none_match is not None and _is_known(review, if_none_match):
+    if if_none_match is not None and _is_current(review, if_none_match):
         return Response(status_code=304, headers=response.headers)
     return review
 
@@ -180,7 +180,7 @@ async def replace_review(
     return review
 
 
-# Without a response class FastAPI gives the empty body a content type.
+# Without a response class FastAPI sends a Content-Type for the empty body.
 @router.delete(
     "/{review_id}",
     status_code=204,

@@ -1,1 +1,1 @@
-"""Dump and restore what a stack cannot make again: the reviews, MLflow's database and its artifacts."""
+"""Back up and restore the reviews, MLflow's database and its artifacts."""

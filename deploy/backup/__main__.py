@@ -1,4 +1,4 @@
-"""`python3 -m deploy.backup COMMAND` (see `--help`), run from the project's folder."""
+"""`python3 -m deploy.backup COMMAND` (see `--help`), run in the project folder."""
 
 import argparse
 import sys
@@ -11,28 +11,34 @@ from deploy.backup.stack import Stack
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python3 -m deploy.backup", description="Reviews, registry and artifacts, kept together."
+        prog="python3 -m deploy.backup",
+        description="Back up and restore reviews, registry and artifacts together.",
     )
     parser.add_argument(
         "--stack",
         choices=("local", "compose"),
         default="local",
-        help="that of `make up`, or of docker-compose.yml",
+        help="local: the stack of `make up` (default); compose: that of docker-compose.yml",
     )
-    words = parser.add_subparsers(dest="command", required=True)
-    dump = words.add_parser("dump", help="make a backup; the stack goes on")
+    commands = parser.add_subparsers(dest="command", required=True)
+    dump = commands.add_parser("dump", help="create a backup while the stack runs")
     dump.add_argument(
-        "--into", type=Path, default=Path("backups"), help="the folder in which to make one; default backups/"
+        "--into", type=Path, default=Path("backups"), help="parent folder of the backup; default: backups/"
     )
-    verify = words.add_parser("verify", help="read all of a backup and compare it with its manifest")
-    restore = words.add_parser("restore", help="fill an empty stack from a backup")
+    verify = commands.add_parser("verify", help="read a whole backup and compare it with its manifest")
+    restore = commands.add_parser("restore", help="restore a backup into an empty stack")
     for command in (verify, restore):
-        command.add_argument("backup", type=Path, help="its folder, such as backups/20261125T031500Z")
+        command.add_argument(
+            "backup", type=Path, help="folder of the backup, such as backups/20261125T031500Z"
+        )
     return parser.parse_args(arguments)
 
 
 def stack(name: str) -> Stack:
-    """Imported on demand: the local one needs what `make install` brings. Raises BackupError."""
+    """Return the stack of this name. Raises BackupError.
+
+    Imports are lazy: the local stack needs the packages of `make install`.
+    """
     if name == "compose":
         from deploy.backup.compose import Compose
 
@@ -43,20 +49,20 @@ def stack(name: str) -> Stack:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    words = parse(arguments)
+    options = parse(arguments)
     try:
-        target = stack(words.stack)
-        if words.command == "dump":
-            commands.dump(target, words.into)
-        elif words.command == "verify":
-            commands.verify(target, words.backup)
+        target = stack(options.stack)
+        if options.command == "dump":
+            commands.dump(target, options.into)
+        elif options.command == "verify":
+            commands.verify(target, options.backup)
         else:
-            commands.restore(target, words.backup)
+            commands.restore(target, options.backup)
     except BackupError as error:
         print(f"backup: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nbackup: interrupted; run it again", file=sys.stderr)
+        print("\nbackup: interrupted; run the command again", file=sys.stderr)
         return 130
     return 0
 

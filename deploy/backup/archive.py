@@ -1,4 +1,4 @@
-"""A backup on disk: a folder with a file for each part and a manifest that says what is in them."""
+"""A backup on disk: a folder with one file per part and a manifest of their contents."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ MODEL = "sentiment"
 
 @dataclass(frozen=True)
 class Manifest:
-    """Counts are rows; `weights` is the sha256 of each registered version's weights."""
+    """The contents of a backup. `weights` maps each registered version to the sha256 of its weights."""
 
     stack: str
     made_at: str
@@ -36,16 +36,16 @@ class Manifest:
         return f"{reviews} reviews, {len(self.weights)} model versions, champion {champion}"
 
 
-def describe(folder: Path, stack: Stack) -> Manifest:
-    """What the files in the folder hold, each read to its end. Raises BackupError when they do not fit."""
+def inspect(folder: Path, stack: Stack) -> Manifest:
+    """Read every file to its end and build the manifest. Raises BackupError if the files are inconsistent."""
     reviews = stack.reviews.read(folder / stack.reviews.file)
     registry = stack.registry.read(folder / stack.registry.file)
-    weights = versions(registry)
-    if absent := sorted(set(weights.values()) - hashes(folder / ARTIFACTS)):
-        gone = ", ".join(version for version, sha256 in weights.items() if sha256 in absent)
+    weights = weight_hashes(registry)
+    if missing := set(weights.values()) - file_hashes(folder / ARTIFACTS):
+        incomplete = ", ".join(version for version, digest in weights.items() if digest in missing)
         raise BackupError(
-            f"the weights of version {gone} of '{MODEL}' are not among MLflow's artifacts as they were"
-            " registered: look for them, or delete the version in MLflow"
+            f"the weights of version {incomplete} of '{MODEL}' are missing from MLflow's artifacts or differ"
+            " from those registered: recover them, or delete the version in MLflow"
         )
     names = (stack.reviews.file, stack.registry.file, ARTIFACTS)
     return Manifest(
@@ -59,36 +59,36 @@ def describe(folder: Path, stack: Stack) -> Manifest:
 
 
 def read(folder: Path) -> Manifest:
-    """Raises BackupError when there is none, or not one of ours."""
+    """Read the manifest. Raises BackupError if it is missing or invalid."""
     try:
         return Manifest(**json.loads((folder / MANIFEST).read_text()))
     except FileNotFoundError:
-        raise BackupError(f"{folder} is no backup: it has no {MANIFEST}") from None
+        raise BackupError(f"{folder} is not a backup: it has no {MANIFEST}") from None
     except (TypeError, ValueError) as error:
         raise BackupError(f"{folder / MANIFEST} cannot be read: {error}") from None
 
 
 def verify(folder: Path, stack: Stack) -> Manifest:
-    """The manifest, after finding every file as it was. Raises BackupError."""
+    """Compare every file with the manifest and return it. Raises BackupError."""
     manifest = read(folder)
     if manifest.format != FORMAT:
         raise BackupError(
-            f"{folder} has format {manifest.format}, this reads {FORMAT}: use the release that made it"
+            f"{folder} has format {manifest.format}, not {FORMAT}: use the release that created it"
         )
     if manifest.stack != stack.name:
         raise BackupError(
-            f"{folder} is of the stack `{manifest.stack}`: MLflow's database there is another one than that"
-            f" of `{stack.name}`. Restore it with --stack {manifest.stack}"
+            f"{folder} is a backup of the stack `{manifest.stack}`, which stores MLflow's database"
+            f" differently from `{stack.name}`: use --stack {manifest.stack}"
         )
     for name, expected in manifest.files.items():
         path = folder / name
         if not path.is_file() or sha256(path) != expected:
-            raise BackupError(f"{path} is {'damaged' if path.is_file() else 'missing'}: take another backup")
+            raise BackupError(f"{path} is {'damaged' if path.is_file() else 'missing'}: use another backup")
     return manifest
 
 
-def versions(registry: Contents) -> dict[str, str]:
-    """The sha256 of the weights that each version of the model was registered with."""
+def weight_hashes(registry: Contents) -> dict[str, str]:
+    """Return the sha256 of the weights of each registered version, from its tags."""
     return {
         row["version"]: row["value"]
         for row in registry.rows.get("model_version_tags", [])
@@ -101,8 +101,8 @@ def aliases(registry: Contents) -> dict[str, str]:
     return {row["alias"]: row["version"] for row in rows if row["name"] == MODEL}
 
 
-def hashes(path: Path) -> set[str]:
-    """The sha256 of every file in a tar. Raises BackupError when it is cut short."""
+def file_hashes(path: Path) -> set[str]:
+    """Return the sha256 of every file in a tar. Raises BackupError if it is truncated."""
     try:
         with tarfile.open(path) as archive:
             return {digest(archive, member) for member in archive if member.isfile()}

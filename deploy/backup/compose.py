@@ -1,4 +1,4 @@
-"""The stack of docker-compose.yml. Needs nothing but Python and Compose, v2 or 1.29."""
+"""The stack of docker-compose.yml. Requires only Python and Compose, v2 or 1.29."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ from deploy.backup.database import BackupError
 from deploy.backup.postgres import Postgres, last_line
 
 FOLDER = "/var/lib/mlflow"
-PATIENCE = 120  # seconds for PostgreSQL to start
+START_SECONDS = 120  # for PostgreSQL
 
 
 class Compose:
@@ -22,13 +22,14 @@ class Compose:
         self.registry = self._database("mlflow")
 
     def start_database(self) -> None:
-        # Not a new one, which would end everybody's connections, whatever has changed in .env meanwhile.
+        # --no-recreate: a change in .env must not replace the container and drop its connections.
         self._run("up", "-d", "--no-recreate", "postgres")
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + START_SECONDS
         ready = [*self._words, "exec", "-T", "postgres", "pg_isready", "--quiet", "--host=127.0.0.1"]
         while subprocess.run(ready, stdin=subprocess.DEVNULL, capture_output=True).returncode:
             if time.monotonic() > deadline:
-                raise BackupError(f"PostgreSQL is not ready after {PATIENCE} s: see its log")
+                logs = f"{' '.join(self._words)} logs postgres"
+                raise BackupError(f"PostgreSQL is not ready after {START_SECONDS} s: see `{logs}`")
             time.sleep(0.5)
 
     def stop_services(self) -> None:
@@ -45,21 +46,21 @@ class Compose:
         with path.open("rb") as archive:
             self._mlflow("tar", "-C", FOLDER, "-xf", "-", "--no-same-owner", stdin=archive)
 
-    def next_step(self) -> str:
+    def start_command(self) -> str:
         return f"{' '.join(self._words)} up -d"
 
-    def way_to_empty(self) -> str:
-        # Without its profile v2 leaves the volume of `train`, whose cache names runs that are then gone.
+    def empty_command(self) -> str:
+        # Without the profile, Compose v2 keeps the volume of `train`, whose cache refers to deleted runs.
         return f"{' '.join(self._words)} --profile train down --volumes"
 
     def _database(self, name: str) -> Postgres:
-        """The database of this name, by the role of this name, which owns it."""
+        """Return the database of this name, accessed as its owner, the role of the same name."""
         words = ["exec", "-T", "postgres"]
         options = [f"--username={name}", f"--dbname={name}"]
         return Postgres(f"{name}.dump", lambda program: [*self._words, *words, program, *options])
 
     def _mlflow(self, *words: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None) -> bytes:
-        """Run a command with MLflow's volume, whether MLflow is up or not."""
+        """Run a command in a container with MLflow's volume; MLflow itself need not run."""
         return self._run("run", "--rm", "--no-deps", "-T", "mlflow", *words, stdin=stdin, stdout=stdout)
 
     def _run(self, *words: str, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None) -> bytes:
@@ -75,12 +76,12 @@ class Compose:
 
 
 def command() -> list[str]:
-    """Compose v2 where Docker has it, else docker-compose. Raises BackupError."""
+    """Return the command of Compose v2 if Docker has it, otherwise docker-compose. Raises BackupError."""
     v2 = ["docker", "compose"]
     if shutil.which("docker") and subprocess.run([*v2, "version"], capture_output=True).returncode == 0:
         return v2
     if shutil.which("docker-compose"):
         return ["docker-compose"]
     raise BackupError(
-        "there is neither `docker compose` nor `docker-compose`: install one, or use --stack local"
+        "neither `docker compose` nor `docker-compose` is installed: install one, or use --stack local"
     )

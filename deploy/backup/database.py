@@ -1,20 +1,20 @@
-"""What a backup asks of a database, whichever it is."""
+"""The interface of a database that can be backed up."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-READ = ("registered_model_aliases", "model_version_tags")
-"""Tables of MLflow's whose rows a backup looks into: who is champion, and what its weights hash to."""
+INSPECTED_TABLES = ("registered_model_aliases", "model_version_tags")
+"""MLflow tables whose rows a backup reads: the champion, and the hashes of weights."""
 
 
 class BackupError(Exception):
-    """What went wrong and the way out, as one line for the terminal."""
+    """An error with its remedy, in one line for the terminal."""
 
 
 @dataclass
 class Contents:
-    """What is in a dump: rows a table, and the rows themselves of the tables READ."""
+    """The contents of a dump: row counts per table, and the rows of INSPECTED_TABLES."""
 
     counts: dict[str, int] = field(default_factory=dict)
     rows: dict[str, list[dict[str, str]]] = field(default_factory=dict)
@@ -25,16 +25,16 @@ class Database(Protocol):
 
     @property
     def file(self) -> str:
-        """What its dump is called."""
+        """File name of the dump."""
 
     def dump(self, path: Path) -> None:
-        """One consistent state of it, while others write."""
+        """Write a consistent snapshot while others write to the database."""
 
     def read(self, path: Path) -> Contents:
-        """All of a dump, read to its end."""
+        """Read a dump to its end."""
 
     def counts(self) -> dict[str, int]:
-        """Rows a table now; nothing where there is no table yet."""
+        """Return the current row count of each table; empty before the first migration."""
 
     def restore(self, path: Path) -> None:
-        """Replace all that is in it. When it fails, running it again ends well."""
+        """Replace the whole content. A failed restore can be repeated."""

@@ -20,7 +20,7 @@ class Local:
     name = "local"
 
     def __init__(self) -> None:
-        with explained():
+        with as_backup_error():
             self._settings = prepare_settings()
         self._artifacts = self._settings.var_dir / "mlartifacts"
         self.reviews = postgres(self._settings)
@@ -28,12 +28,12 @@ class Local:
 
     def start_database(self) -> None:
         if self._settings.embedded_database and not is_ready(self._settings):
-            with explained():
+            with as_backup_error():
                 bring_up(self._settings, ["postgres"])
 
     def stop_services(self) -> None:
         supervisor = Supervisor(self._settings.var_dir)
-        with explained(), supervisor.locked():
+        with as_backup_error(), supervisor.locked():
             bring_down(supervisor)
         self.start_database()
 
@@ -48,19 +48,19 @@ class Local:
     def restore_artifacts(self, path: Path) -> None:
         self._artifacts.mkdir(parents=True, exist_ok=True)
         with tarfile.open(path) as archive:
-            # Python before 3.11.4 has no filters; a backup is our own, and its sum has been compared.
+            # Python before 3.11.4 has no filters; the checksum was verified, so the archive is trusted.
             archive.extraction_filter = getattr(tarfile, "data_filter", None)
             archive.extractall(self._artifacts)  # noqa: S202
 
-    def next_step(self) -> str:
+    def start_command(self) -> str:
         return "make up"
 
-    def way_to_empty(self) -> str:
+    def empty_command(self) -> str:
         return f"make down; mv {self._settings.var_dir} {self._settings.var_dir}.before"
 
 
 def postgres(settings: Settings) -> Postgres:
-    """The database that the API uses; its password is in no command line."""
+    """Return the database of the API. The password is passed in the environment, not on command lines."""
     address = urlsplit(settings.api_database_url)
     options = {
         "host": address.hostname or "",
@@ -77,7 +77,8 @@ def postgres(settings: Settings) -> Postgres:
 
 
 @contextlib.contextmanager
-def explained() -> Iterator[None]:
+def as_backup_error() -> Iterator[None]:
+    """Convert StackError to BackupError."""
     try:
         yield
     except StackError as error:

@@ -1,4 +1,4 @@
-"""A database of PostgreSQL, by the programs that came with the server: another version may not read it."""
+"""A PostgreSQL database, accessed with the client programs of the server's own version."""
 
 import os
 import subprocess
@@ -8,19 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from deploy.backup.database import READ, BackupError, Contents
+from deploy.backup.database import INSPECTED_TABLES, BackupError, Contents
 
-# psql runs each line of the answer as a statement of its own.
-COUNT = rb"""
+# \gexec executes each row of the result as a statement.
+COUNT_ROWS = rb"""
 SELECT format('SELECT %L, count(*) FROM public.%I', tablename, tablename)
 FROM pg_tables WHERE schemaname = 'public' \gexec
 """
-EMPTIED = "SET client_min_messages = warning; DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public"
+RECREATE_SCHEMA = (
+    "SET client_min_messages = warning; DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public"
+)
 
 
 @dataclass(frozen=True)
 class Postgres:
-    """`command` makes the words that run a program of PostgreSQL, those that say which database included."""
+    """`command` builds the command line of a PostgreSQL program, including the connection options."""
 
     file: str
     command: Callable[[str], list[str]]
@@ -31,8 +33,8 @@ class Postgres:
             self._run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", stdout=out)
 
     def read(self, path: Path) -> Contents:
-        """Without a server: pg_restore writes the dump as SQL, whose COPY blocks are counted."""
-        # With --file it never asks for a database, though `command` names one.
+        """Convert the dump to SQL with pg_restore, without a server, and count the rows of COPY blocks."""
+        # pg_restore accepts --file or --dbname, not both.
         words = [word for word in self.command("pg_restore") if not word.startswith("--dbname")]
         with (
             path.open("rb") as dump,
@@ -46,21 +48,21 @@ class Postgres:
         ):
             assert process.stdout  # noqa: S101
             assert process.stderr  # noqa: S101
-            contents = copied(line.decode().rstrip("\n") for line in process.stdout)
+            contents = parse_sql(line.decode().rstrip("\n") for line in process.stdout)
             errors = process.stderr.read().decode()
         if process.returncode:
             raise BackupError(f"{path} cannot be read: {last_line(errors)}")
         return contents
 
     def counts(self) -> dict[str, int]:
-        with tempfile.TemporaryFile() as script:  # \\gexec is no SQL, so it cannot be a --command
-            script.write(COUNT)
+        with tempfile.TemporaryFile() as script:  # --command does not accept \\gexec
+            script.write(COUNT_ROWS)
             script.seek(0)
             answer = self._run("psql", *QUIET, stdin=script).decode()
         return {name: int(count) for name, count in (line.split("\t") for line in answer.splitlines())}
 
     def restore(self, path: Path) -> None:
-        self._run("psql", *QUIET, f"--command={EMPTIED}")
+        self._run("psql", *QUIET, f"--command={RECREATE_SCHEMA}")
         with path.open("rb") as dump:
             self._run("pg_restore", "--single-transaction", "--no-owner", "--no-privileges", stdin=dump)
         self._run("psql", *QUIET, "--command=ANALYZE")
@@ -91,8 +93,8 @@ QUIET = (
 )
 
 
-def copied(lines: Iterable[str]) -> Contents:
-    """The rows of `COPY public.review (id, text) FROM stdin;` and so on, up to `\\.`, of each table."""
+def parse_sql(lines: Iterable[str]) -> Contents:
+    """Count the rows from `COPY public.review (id, text) FROM stdin;` to `\\.` for each table."""
     contents = Contents()
     lines = iter(lines)
     for line in lines:
@@ -100,23 +102,24 @@ def copied(lines: Iterable[str]) -> Contents:
             continue
         table, columns = line.removeprefix("COPY ").removesuffix(") FROM stdin;").split(" (", 1)
         name = table.rpartition(".")[2].strip('"')
-        rows = block(lines)
-        if name in READ:
-            named = columns.split(", ")
-            contents.rows[name] = [dict(zip(named, row.split("\t"), strict=True)) for row in rows]
+        rows = copy_rows(lines)
+        if name in INSPECTED_TABLES:
+            names = columns.split(", ")
+            contents.rows[name] = [dict(zip(names, row.split("\t"), strict=True)) for row in rows]
             contents.counts[name] = len(contents.rows[name])
         else:
             contents.counts[name] = sum(1 for _ in rows)
     return contents
 
 
-def block(lines: Iterator[str]) -> Iterator[str]:
+def copy_rows(lines: Iterator[str]) -> Iterator[str]:
+    """Yield the rows of a COPY block. Raises BackupError if the dump is truncated."""
     for line in lines:
         if line == "\\.":
             return
         yield line
-    raise BackupError("the dump ends amid a table")
+    raise BackupError("the dump is truncated inside a table")
 
 
 def last_line(text: str) -> str:
-    return next(reversed(text.strip().splitlines()), "it does not say why")
+    return next(reversed(text.strip().splitlines()), "no error message")

@@ -1,4 +1,4 @@
-"""MLflow's database in one file, with the artifacts in a folder beside it."""
+"""MLflow's SQLite database, with its artifacts in a separate folder."""
 
 import os
 import sqlite3
@@ -7,19 +7,19 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.backup.database import READ, BackupError, Contents
+from deploy.backup.database import INSPECTED_TABLES, BackupError, Contents
 
-PLACES = (
+ARTIFACT_COLUMNS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-"""Where MLflow keeps the absolute place of an artifact."""
+"""Columns with absolute URIs of artifacts."""
 
-ANYWHERE = "backup:///mlartifacts"
-"""Stands in a dump for the folder of the artifacts: it is restored into another one."""
+PLACEHOLDER = "backup:///mlartifacts"
+"""Replaces the URI of the artifact folder in a dump, which may be restored elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,18 @@ class Sqlite:
 
     def dump(self, path: Path) -> None:
         if not self.path.is_file():
-            raise BackupError(f"there is no {self.path}: nothing was trained here yet (`make repro`)")
-        with opened(self.path) as source, opened(path) as target:
+            raise BackupError(f"{self.path} does not exist: train a model first (`make repro`)")
+        with connect(self.path) as source, connect(path) as target:
             source.backup(target)
-            moved(target, self.artifacts.as_uri(), ANYWHERE)
+            relocate(target, self.artifacts.as_uri(), PLACEHOLDER)
 
     def read(self, path: Path) -> Contents:
-        with opened(path) as database:
+        with connect(path) as database:
             (state,) = database.execute("PRAGMA integrity_check").fetchone()
             if state != "ok":
                 raise BackupError(f"{path} is damaged: {state}")
             rows = {}
-            for table in READ:
+            for table in INSPECTED_TABLES:
                 found = database.execute(f"SELECT * FROM {table}")  # noqa: S608
                 names = [column[0] for column in found.description]
                 rows[table] = [dict(zip(names, map(str, row), strict=True)) for row in found]
@@ -50,24 +50,24 @@ class Sqlite:
     def counts(self) -> dict[str, int]:
         if not self.path.is_file():
             return {}
-        with opened(self.path) as database:
+        with connect(self.path) as database:
             return counts(database)
 
     def restore(self, path: Path) -> None:
-        aside = self.path.with_name(f"{self.path.name}.restoring")
-        aside.unlink(missing_ok=True)
+        temporary = self.path.with_name(f"{self.path.name}.restoring")
+        temporary.unlink(missing_ok=True)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with opened(path) as source, opened(aside) as target:
+        with connect(path) as source, connect(temporary) as target:
             source.backup(target)
-            moved(target, ANYWHERE, self.artifacts.as_uri())
+            relocate(target, PLACEHOLDER, self.artifacts.as_uri())
         for journal in ("-wal", "-shm"):
             self.path.with_name(self.path.name + journal).unlink(missing_ok=True)
-        os.replace(aside, self.path)
+        os.replace(temporary, self.path)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Raises BackupError for what SQLite makes of the file."""
+def connect(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database. Raises BackupError for any SQLite error."""
     try:
         with closing(sqlite3.connect(path)) as database:
             yield database
@@ -85,9 +85,9 @@ def counts(database: sqlite3.Connection) -> dict[str, int]:
     }
 
 
-def moved(database: sqlite3.Connection, old: str, new: str) -> None:
-    """Let every place below the folder `old` be below `new`."""
-    for table, column in PLACES:
+def relocate(database: sqlite3.Connection, old: str, new: str) -> None:
+    """Replace the prefix `old` of artifact URIs by `new`."""
+    for table, column in ARTIFACT_COLUMNS:
         database.execute(
             f"UPDATE {table} SET {column} = :new || substr({column}, length(:old) + 1)"  # noqa: S608
             f" WHERE {column} = :old OR substr({column}, 1, length(:old) + 1) = :old || '/'",

@@ -1,4 +1,4 @@
-"""What a backup asks of a stack."""
+"""The interface of a stack that can be backed up."""
 
 from pathlib import Path
 from typing import Protocol
@@ -21,20 +21,20 @@ class Stack(Protocol):
     def registry(self) -> Database: ...
 
     def start_database(self) -> None:
-        """Start PostgreSQL if it is down; nothing else."""
+        """Start PostgreSQL, and nothing else, if it is down."""
 
     def stop_services(self) -> None:
-        """Stop all that writes, and leave PostgreSQL up."""
+        """Stop every service except PostgreSQL."""
 
     def dump_artifacts(self, path: Path) -> None:
-        """All files that MLflow keeps, as a tar."""
+        """Write the artifacts of MLflow to a tar file."""
 
     def has_artifacts(self) -> bool: ...
 
     def restore_artifacts(self, path: Path) -> None: ...
 
-    def next_step(self) -> str:
-        """The command that starts the restored stack."""
+    def start_command(self) -> str:
+        """Return the command that starts the restored stack."""
 
-    def way_to_empty(self) -> str:
-        """The commands that take everything away."""
+    def empty_command(self) -> str:
+        """Return the commands that empty the stack."""

@@ -1,8 +1,8 @@
-# The Bento. Its requirements are locked, and hold no torch.
+# The Bento, with locked requirements that exclude torch.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS dependencies
-# pip reads them from the environment; without a value they are not in it.
+# pip reads these from the environment; an ARG without a value stays unset.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS
@@ -12,7 +12,7 @@ RUN python -m venv --without-pip /venv \
     && python -m pip --python /venv/bin/python install --no-cache-dir -r requirements.txt
 
 FROM ${PYTHON_IMAGE}
-# The model store, so that a new volume belongs to the user.
+# A new volume inherits the owner of its mount point, the model store.
 RUN useradd --uid 10001 --no-create-home app && install -d -o app /var/lib/bentoml
 ENV PATH=/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     BENTOML_HOME=/var/lib/bentoml BENTOML_DO_NOT_TRACK=true DO_NOT_TRACK=true MLFLOW_DISABLE_TELEMETRY=true \

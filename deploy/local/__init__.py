@@ -1,1 +1,1 @@
-"""The whole service on one machine: real processes under supervisor, no Docker, no account."""
+"""The whole stack on one machine: real processes under supervisor, without Docker or an account."""

@@ -12,7 +12,7 @@ from deploy.local.supervision import Supervisor
 
 
 def configuration(settings: Settings, programs: Iterable[Service]) -> str:
-    """The whole supervisord.conf. Its digest of the settings tells `up` whether they changed since."""
+    """Return the whole file. `up` compares its digest of the settings to notice that they changed."""
     supervisor = Supervisor(settings.var_dir)
     lines = [
         f"; settings {settings.digest()}",
@@ -39,9 +39,9 @@ def section(service: Service, log: Path) -> list[str]:
         f"[program:{service.name}]",
         f"command={escaped(shlex.quote(sys.executable))} -m deploy.local.launch {service.name}",
         f"directory={escaped(Path.cwd())}",
-        "autostart=false",  # `up` starts them in order
+        "autostart=false",  # `up` starts the services in order
         "autorestart=true",
-        f"startsecs={service.settles}",
+        f"startsecs={service.start_seconds}",
         f"stopsignal={service.stop_signal}",
         f"stopasgroup={as_group}",
         f"killasgroup={as_group}",
@@ -54,5 +54,5 @@ def section(service: Service, log: Path) -> list[str]:
 
 
 def escaped(value: Path | str) -> str:
-    """supervisord expands `%(name)s` in its configuration."""
+    """Escape percent signs: supervisord expands `%(name)s` in its configuration."""
     return str(value).replace("%", "%%")

@@ -1,41 +1,42 @@
-"""`down`: end every process of the stack, also when supervisord is gone. Data stays in var/."""
+"""`down`: stop every process of the stack, even if supervisord is dead. The data stays in var/."""
 
 import contextlib
 import http.client
 import time
 from xmlrpc.client import Fault
 
-from deploy.local.processes import describe, ours, stop
+from deploy.local.processes import describe, stack_processes, stop
 from deploy.local.settings import StackError
 from deploy.local.supervision import Supervisor
 
-PATIENCE = 40  # seconds; supervisord gives each service 15 before it kills, in parallel
+SHUTDOWN_SECONDS = 40  # supervisord gives all services 15 seconds in parallel before it kills them
 
 
 def bring_down(supervisor: Supervisor) -> int:
-    """End everything; returns how many processes there were. Raises StackError if one stays."""
-    count = len(ours(supervisor.var))
+    """Stop all processes and return how many there were. Raises StackError if one survives."""
+    count = len(stack_processes(supervisor.var))
     with contextlib.suppress(OSError, http.client.HTTPException, Fault):
         supervisor.call("shutdown")
-        wait_until_gone(supervisor)
-    sweep(supervisor, "without a supervisor")
+        wait_for_exit(supervisor)
+    stop_orphans(supervisor, "without a supervisor")
     return count
 
 
-def wait_until_gone(supervisor: Supervisor) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while ours(supervisor.var) and time.monotonic() < deadline:
+def wait_for_exit(supervisor: Supervisor) -> None:
+    deadline = time.monotonic() + SHUTDOWN_SECONDS
+    while stack_processes(supervisor.var) and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
-def sweep(supervisor: Supervisor, whose: str) -> None:
-    """End processes that no supervisord watches any more, and drop its socket and pid file."""
-    if orphans := ours(supervisor.var):
-        print(f"ending {len(orphans)} processes {whose}", flush=True)
+def stop_orphans(supervisor: Supervisor, origin: str) -> None:
+    """Stop processes that no supervisord watches; remove its socket and pid file. Raises StackError."""
+    if orphans := stack_processes(supervisor.var):
+        print(f"stopping {len(orphans)} processes {origin}", flush=True)
         stop(orphans, grace=15)
-    # Once more: a process may have started another one in between.
-    if stop(ours(supervisor.var), grace=5):
-        raise StackError(f"still there: {', '.join(map(describe, ours(supervisor.var)))}")
+    # Repeat: a process may have started another one in the meantime.
+    if stop(stack_processes(supervisor.var), grace=5):
+        survivors = ", ".join(map(describe, stack_processes(supervisor.var)))
+        raise StackError(f"cannot stop {survivors}")
     supervisor.socket.unlink(missing_ok=True)
     supervisor.pidfile.unlink(missing_ok=True)
     if supervisor.socket.parent != supervisor.run:

@@ -1,21 +1,21 @@
-"""`python -m deploy.local.launch NAME`: what supervisor runs. Becomes the service's own process."""
+"""`python -m deploy.local.launch NAME`: run by supervisor, becomes the service's process."""
 
 import os
 import sys
 
-from deploy.local.processes import SERVICE, describe, ours, stop
+from deploy.local.processes import SERVICE, describe, stack_processes, stop
 from deploy.local.services import services
 from deploy.local.settings import read_settings
 
 
 def main(name: str) -> None:
-    """Replace this process by the service; never returns."""
+    """Replace this process with the service; never returns."""
     settings = read_settings()
     service = services(settings)[name]
-    # A killed parent leaves workers behind that still hold the port.
-    leftovers = ours(settings.var_dir, name)
+    # Workers of a killed parent keep running and hold the port.
+    leftovers = stack_processes(settings.var_dir, name)
     if leftovers:
-        print(f"ending leftovers of {name}: {', '.join(map(describe, leftovers))}", flush=True)
+        print(f"stopping leftovers of {name}: {', '.join(map(describe, leftovers))}", flush=True)
         stop(leftovers, grace=5)
     os.environ.update(service.environment)
     os.environ.update(
@@ -26,7 +26,7 @@ def main(name: str) -> None:
 
 
 def no_proxy() -> str:
-    """The services talk to each other on loopback: past any proxy."""
+    """Exclude loopback, where the services talk to each other, from any proxy."""
     return ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost")))
 
 

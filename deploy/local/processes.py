@@ -1,8 +1,8 @@
-"""Which processes are ours, who holds a port, and how to end processes for good.
+"""Find the processes of a stack, find who holds a port, and stop processes reliably.
 
-Every process of the stack inherits an environment variable that names its var/ folder; that survives
-whatever happens to supervisord and its pid files. PostgreSQL overwrites its environment with its title
-but keeps its data folder as its current one.
+Every process of the stack inherits an environment variable that names its var/ folder. Unlike supervisord
+and its pid files, the variable cannot get lost. PostgreSQL overwrites its environment with its title, but
+its working directory is its data folder.
 """
 
 import contextlib
@@ -20,13 +20,17 @@ STACK = "MOVIE_REVIEWS_STACK"
 SERVICE = "MOVIE_REVIEWS_SERVICE"
 
 
-def ours(var: Path, service: str | None = None) -> list[psutil.Process]:
-    """Living processes of the stack in `var` (of one service, if named), but the caller and its parents."""
+def stack_processes(var: Path, service: str | None = None) -> list[psutil.Process]:
+    """Return the stack's live processes, or those of one service, except the caller and its parents."""
     caller = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    return [process for process in living() if process.pid not in caller and belongs(process, var, service)]
+    return [
+        process
+        for process in live_processes()
+        if process.pid not in caller and belongs(process, var, service)
+    ]
 
 
-def living() -> Iterator[psutil.Process]:
+def live_processes() -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.status() != psutil.STATUS_ZOMBIE:
@@ -34,7 +38,7 @@ def living() -> Iterator[psutil.Process]:
 
 
 def belongs(process: psutil.Process, var: Path, service: str | None) -> bool:
-    """Unreadable processes are another user's, so not ours."""
+    """Whether a process is part of the stack. One that cannot be inspected belongs to another user."""
     try:
         if process.name() == "postgres" and process.cwd() == str(var / "postgres"):
             return service in (None, "postgres")
@@ -45,11 +49,11 @@ def belongs(process: psutil.Process, var: Path, service: str | None) -> bool:
 
 
 def stop(processes: Iterable[psutil.Process], grace: float) -> list[psutil.Process]:
-    """End processes: ask, wait up to `grace` seconds, kill. Returns those that are still there."""
+    """Terminate processes, kill them after `grace` seconds, and return those that survive."""
     processes = list(processes)
     for process in processes:
         with contextlib.suppress(psutil.Error):
-            # PostgreSQL on SIGTERM waits for its clients; SIGINT is its fast and clean shutdown.
+            # On SIGTERM, PostgreSQL waits for its clients to disconnect; SIGINT is its fast shutdown.
             process.send_signal(signal.SIGINT if process.name() == "postgres" else signal.SIGTERM)
     _, alive = psutil.wait_procs(processes, timeout=grace)
     for process in alive:
@@ -60,7 +64,8 @@ def stop(processes: Iterable[psutil.Process], grace: float) -> list[psutil.Proce
 
 def port_is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do: TIME_WAIT is free
+        # Servers set it as well, so a port in TIME_WAIT counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError:
@@ -69,19 +74,19 @@ def port_is_free(port: int) -> bool:
 
 
 def listeners(port: int) -> list[psutil.Process]:
-    """Processes that listen on a port, as far as we may see them."""
+    """Return the processes that listen on a port, as far as the caller may see them."""
     with contextlib.suppress(psutil.Error):  # macOS shows connections to root only
         pids = {
             connection.pid
             for connection in psutil.net_connections("tcp")
             if connection.pid and connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
         }
-        return [process for process in living() if process.pid in pids]
+        return [process for process in live_processes() if process.pid in pids]
     return []
 
 
 def describe(process: psutil.Process) -> str:
-    """`pid 123 (python -m http.server)`."""
+    """Format a process as `pid 123 (python -m http.server)`."""
     with contextlib.suppress(psutil.Error):
         words = " ".join(process.cmdline()) or process.name()
         return f"pid {process.pid} ({words if len(words) <= 80 else words[:77] + '...'})"

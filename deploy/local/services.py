@@ -1,4 +1,4 @@
-"""What the stack runs: one `Service` per process, in the order in which they need each other."""
+"""The services of the stack, in the order of their dependencies."""
 
 import contextlib
 import http.client
@@ -15,20 +15,20 @@ from deploy.local.settings import HOST, Settings
 
 @dataclass(frozen=True)
 class Service:
-    """A process and how to tell that it serves. Times in seconds."""
+    """A supervised process and its health check. Durations are in seconds."""
 
     name: str
-    port: int | None  # None listens on none
+    port: int | None  # None: it does not listen
     command: tuple[str, ...]
-    url: str  # what a person opens
+    url: str  # shown to the user
     healthy: Callable[[], bool]
-    ready_within: int  # give up waiting for the first healthy answer
-    # A process that ends sooner counts as a failed start; on a busy machine it takes seconds to fail.
-    # Only a service without a port is waited for as long.
-    settles: int = 10
+    ready_timeout: int  # until the first successful health check
+    # supervisor's startsecs: an earlier exit counts as a failed start, and failing can take seconds on a
+    # busy machine. Only a service without a port delays `up` by this time.
+    start_seconds: int = 10
     environment: dict[str, str] = field(default_factory=dict)
-    prepare: Callable[[], None] = lambda: None  # in the process itself, before it becomes the command
-    # PostgreSQL wants SIGINT for a fast shutdown, the postmaster alone; the others have workers to tell.
+    prepare: Callable[[], None] = lambda: None  # runs in the process before it executes `command`
+    # SIGINT to the postmaster alone is PostgreSQL's fast shutdown; other services have workers to signal.
     stop_signal: str = "TERM"
     stop_as_group: bool = True
 
@@ -38,11 +38,11 @@ class Service:
 
 
 def services(settings: Settings) -> dict[str, Service]:
-    """Every service by name, in starting order; no PostgreSQL when DATABASE_URL names another one."""
-    all_of_them = [mlflow(settings), bento(settings), api(settings), worker(settings)]
+    """Return every service by name, in start order. PostgreSQL is left out if DATABASE_URL is set."""
+    ordered = [mlflow(settings), bento(settings), api(settings), worker(settings)]
     if settings.embedded_database:
-        all_of_them.insert(0, database(settings))
-    return {service.name: service for service in all_of_them}
+        ordered.insert(0, database(settings))
+    return {service.name: service for service in ordered}
 
 
 def database(settings: Settings) -> Service:
@@ -52,7 +52,7 @@ def database(settings: Settings) -> Service:
         command=postgres.command(settings),
         url=f"postgresql://postgres@{HOST}:{settings.postgres_port}/postgres",
         healthy=lambda: postgres.is_ready(settings),
-        ready_within=60,
+        ready_timeout=60,
         prepare=lambda: postgres.prepare(settings),
         stop_signal="INT",
         stop_as_group=False,
@@ -68,13 +68,13 @@ def mlflow(settings: Settings) -> Service:
             *("mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
             *("--backend-store-uri", f"sqlite:///{var}/mlflow.db"),
             *("--artifacts-destination", f"{var}/mlartifacts", "--serve-artifacts"),
-            *("--allowed-hosts", f"{HOST}:{port},localhost:{port}"),  # compared exactly, port included
+            *("--allowed-hosts", f"{HOST}:{port},localhost:{port}"),  # compared exactly, including the port
             *("--cors-allowed-origins", f"http://{HOST}:{port},http://localhost:{port}"),
         ),
         url=settings.mlflow_url,
-        healthy=lambda: answers(f"{settings.mlflow_url}/health"),
-        ready_within=120,
-        # Job execution is for LLM judges; it would start four more processes.
+        healthy=lambda: responds(f"{settings.mlflow_url}/health"),
+        ready_timeout=120,
+        # Job execution serves LLM judges and would start four more processes.
         environment={"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     )
 
@@ -88,10 +88,10 @@ def bento(settings: Settings) -> Service:
             *("--host", HOST, "--port", str(settings.bento_port)),
         ),
         url=settings.bento_url,
-        healthy=lambda: answers(f"{settings.bento_url}/readyz"),
-        ready_within=180,
+        healthy=lambda: responds(f"{settings.bento_url}/readyz"),
+        ready_timeout=180,
         environment={
-            "BENTOML_DO_NOT_TRACK": "true",  # BentoML reads "1" as no
+            "BENTOML_DO_NOT_TRACK": "true",  # BentoML does not accept "1"
             "BENTOML_HOME": f"{settings.var_dir}/bentoml",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_TRACKING_URI": settings.mlflow_url,
@@ -106,12 +106,12 @@ def api(settings: Settings) -> Service:
         command=python(
             *("uvicorn", "--factory", "api.main:create_app"),
             *("--host", HOST, "--port", str(settings.api_port)),
-            # More than an answer may take, and less than supervisor waits before it kills.
+            # Longer than the slowest request, and shorter than supervisor's stopwaitsecs.
             *("--timeout-graceful-shutdown", "12"),
         ),
         url=f"{settings.api_url}/docs",
-        healthy=lambda: answers(f"{settings.api_url}/readyz"),
-        ready_within=60,
+        healthy=lambda: responds(f"{settings.api_url}/readyz"),
+        ready_timeout=60,
         environment={"BENTO_URL": settings.bento_url, "DATABASE_URL": settings.api_database_url},
     )
 
@@ -121,21 +121,21 @@ def worker(settings: Settings) -> Service:
         name="worker",
         port=None,
         command=python("api.worker"),
-        url="finds the sentiment of new reviews",
-        healthy=lambda: True,  # that it goes on running is all that can be asked of it
-        ready_within=60,
-        settles=3,
+        url="fills the sentiment of new reviews",
+        healthy=lambda: True,  # it has no port to probe; supervisor checks that it keeps running
+        ready_timeout=60,
+        start_seconds=3,
         environment={"BENTO_URL": settings.bento_url, "DATABASE_URL": settings.api_database_url},
     )
 
 
 def python(*words: str) -> tuple[str, ...]:
-    """`python -m ...` of this environment, whatever the PATH says."""
+    """Return a `python -m ...` command of this environment, regardless of the PATH."""
     return (sys.executable, "-m", *words)
 
 
-def answers(url: str) -> bool:
-    """True on 200. Asked ten times a second, so without httpx: its every `get` reads TLS certificates."""
+def responds(url: str) -> bool:
+    """Whether a URL returns 200. Avoids httpx, which loads TLS certificates on each of ten calls a second."""
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.netloc, timeout=2)
     with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
@@ -145,22 +145,22 @@ def answers(url: str) -> bool:
 
 
 def migrate(settings: Settings) -> subprocess.CompletedProcess[str]:
-    """Bring the database's schema to the newest migration; the caller looks at the return code."""
-    return with_database(settings, "alembic", "upgrade", "head")
+    """Upgrade the database schema to the newest migration; the caller checks the return code."""
+    return run_with_database(settings, "alembic", "upgrade", "head")
 
 
-def keep_key(settings: Settings) -> subprocess.CompletedProcess[str]:
-    """Have API_KEY taken by the API; again, it changes nothing. The caller looks at the return code."""
-    return with_database(
-        settings, "api.keys", "create", "local", "--scopes", "write", "--stdin", given=settings.api_key
+def register_key(settings: Settings) -> subprocess.CompletedProcess[str]:
+    """Register API_KEY with the API, idempotently; the caller checks the return code."""
+    return run_with_database(
+        settings, "api.keys", "create", "local", "--scopes", "write", "--stdin", stdin=settings.api_key
     )
 
 
-def with_database(settings: Settings, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+def run_with_database(settings: Settings, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         python(*words),
         env=os.environ | {"DATABASE_URL": settings.api_database_url},
-        input=given,
+        input=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

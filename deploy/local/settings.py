@@ -1,6 +1,6 @@
-"""Where the local stack keeps its data and listens, read from the environment and `.env`.
+"""Ports, secrets and folders of the local stack, read from the environment and `.env`.
 
-Every path is relative to the current folder, which is the project's: the Makefile runs us from there.
+Paths are relative to the working directory, which is the project folder.
 """
 
 import hashlib
@@ -11,18 +11,18 @@ from urllib.parse import quote
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from deploy.env import ENV_FILE, ensure, fill
+from deploy.env import ENV_FILE, ensure_env_file, fill_secrets
 
 HOST = "127.0.0.1"
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class StackError(Exception):
-    """What went wrong and the way out, as one line for the terminal."""
+    """An error with its remedy, in one line for the terminal."""
 
 
 class Settings(BaseSettings):
-    """The local stack's settings; the environment wins over `.env`, unknown keys belong to others."""
+    """Settings of the local stack. The environment overrides `.env`; other programs read the unknown keys."""
 
     model_config = SettingsConfigDict(env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     @field_validator("var_dir")
     @classmethod
     def absolute(cls, value: Path) -> Path:
-        """One spelling per folder: it marks our processes."""
+        """Resolve the folder: its path identifies the processes of the stack."""
         return value.expanduser().resolve()
 
     @model_validator(mode="after")
@@ -54,12 +54,12 @@ class Settings(BaseSettings):
 
     @property
     def embedded_database(self) -> bool:
-        """True when the stack runs its own PostgreSQL: no DATABASE_URL names another."""
+        """Whether the stack runs its own PostgreSQL, because DATABASE_URL is empty."""
         return not self.database_url
 
     @property
     def api_database_url(self) -> str:
-        """SQLAlchemy URL that the API and the migrations use."""
+        """SQLAlchemy URL for the API and the migrations."""
         if self.database_url:
             return self.database_url
         password = quote(self.postgres_password, safe="")
@@ -78,13 +78,13 @@ class Settings(BaseSettings):
         return f"http://{HOST}:{self.api_port}"
 
     def digest(self) -> str:
-        """Changes when any setting does, those of the services included (they read `.env` themselves)."""
-        words = self.model_dump_json().encode() + (ENV_FILE.read_bytes() if ENV_FILE.exists() else b"")
-        return hashlib.sha256(words).hexdigest()
+        """Hash all settings and the whole `.env`, which the services read themselves."""
+        content = self.model_dump_json().encode() + (ENV_FILE.read_bytes() if ENV_FILE.exists() else b"")
+        return hashlib.sha256(content).hexdigest()
 
 
 def read_settings() -> Settings:
-    """The settings; raises StackError with a line per bad value."""
+    """Read the settings. Raises StackError that names every invalid value."""
     try:
         return Settings()
     except ValidationError as error:
@@ -95,12 +95,15 @@ def read_settings() -> Settings:
 
 
 def prepare_settings() -> Settings:
-    """The settings, after creating `.env` from its example, and what in it is secret and missing."""
-    if not ensure():
-        raise StackError(f"no .env and no .env.example in {Path.cwd()}: run this in the project's folder")
+    """Create `.env` from its example if needed, generate missing secrets, and return the settings.
+
+    Raises StackError.
+    """
+    if not ensure_env_file():
+        raise StackError(f"no .env and no .env.example in {Path.cwd()}: run this in the project folder")
     settings = read_settings()
     if settings.embedded_database and not settings.postgres_password:
-        fill(["POSTGRES_PASSWORD"])
+        fill_secrets(["POSTGRES_PASSWORD"])
     if not settings.api_key:
-        fill(["API_KEY"])
+        fill_secrets(["API_KEY"])
     return read_settings()

@@ -1,4 +1,4 @@
-"""`status`: one line per service."""
+"""`status`: a table with one line per service."""
 
 from deploy.local.services import Service, services
 from deploy.local.settings import Settings
@@ -8,7 +8,7 @@ COLUMNS = "{:<10} {:<9} {:>7} {:>9}  {:<9} {}"
 
 
 def table(settings: Settings) -> tuple[str, bool]:
-    """The table, and whether every service is healthy."""
+    """Return the table, and whether every service is healthy."""
     supervisor = Supervisor(settings.var_dir)
     programs = supervisor.programs() if supervisor.is_running() else {}
     rows = [row(service, programs.get(service.name)) for service in services(settings).values()]
@@ -22,7 +22,7 @@ def row(service: Service, program: Program | None) -> tuple[str, str, str, str, 
         state = program.state.lower() if program else "down"
         return service.name, state, "-", "-", "-", service.url
     health = "healthy" if service.healthy() else "unhealthy"
-    # supervisord calls a process starting until it has settled; one that answers has started.
+    # supervisord reports STARTING for startsecs seconds, even if the service already responds.
     state = "running" if service.port and health == "healthy" else program.state.lower()
     uptime = f"{program.uptime // 3600}:{program.uptime // 60 % 60:02}:{program.uptime % 60:02}"
     return service.name, state, str(program.pid), uptime, health, service.url

@@ -1,4 +1,4 @@
-"""supervisord: its start, and its XML-RPC interface over a Unix socket."""
+"""Start supervisord and call its XML-RPC interface over a Unix socket."""
 
 import contextlib
 import fcntl
@@ -20,12 +20,12 @@ from deploy.env import write_private
 from deploy.local.processes import STACK
 from deploy.local.settings import StackError
 
-LONGEST_SOCKET = 95  # bytes; the limit is 104 on macOS, and supervisord appends its pid at first
+MAX_SOCKET_PATH = 95  # bytes; macOS allows 104, and supervisord appends its pid while it starts
 
 
 @dataclass(frozen=True)
 class Program:
-    """What supervisord knows of a service. `uptime` in seconds, `pid` 0 when it does not run."""
+    """The state of a service in supervisord. `uptime` is in seconds; `pid` is 0 if it is not running."""
 
     name: str
     state: str
@@ -49,12 +49,12 @@ class UnixTransport(Transport):
     def make_connection(self, host: object) -> http.client.HTTPConnection:
         connection = UnixConnection("localhost")
         connection.host = str(self.path)
-        self._connection = (str(self.path), connection)  # where the base class looks to close it
+        self._connection = (str(self.path), connection)  # the base class closes it from here
         return connection
 
 
 class Supervisor:
-    """The supervisord of one var/ folder, running or not."""
+    """The supervisord of a var/ folder, running or not."""
 
     def __init__(self, var: Path) -> None:
         self.run, self.log = var / "run", var / "log"
@@ -64,7 +64,7 @@ class Supervisor:
         self.socket = socket_path(self.run)
 
     def call(self, method: str, *arguments: object) -> Any:
-        """One XML-RPC call. Raises OSError or HTTPException when nobody answers, Fault when it refuses."""
+        """Call a method. Raises OSError or HTTPException without a response, Fault on an error."""
         with ServerProxy("http://localhost", transport=UnixTransport(self.socket)) as proxy:
             return getattr(proxy.supervisor, method)(*arguments)
 
@@ -78,7 +78,7 @@ class Supervisor:
         return {found["name"]: program(found) for found in self.call("getAllProcessInfo")}
 
     def start(self, name: str) -> None:
-        """Start a service unless it runs; a start that keeps failing begins anew."""
+        """Start a service unless it is running; a service in a restart loop starts afresh."""
         state = self.programs()[name].state
         if state in ("STARTING", "RUNNING"):
             return
@@ -86,17 +86,19 @@ class Supervisor:
         self.call("startProcess", name, False)
 
     def stop(self, name: str) -> None:
-        """Stop a service and wait until it has ended; none is fine too."""
+        """Stop a service and wait for its exit; does nothing if it is not running."""
         with contextlib.suppress(Fault):
             self.call("stopProcess", name)
 
     def boot(self, text: str) -> None:
-        """Start supervisord with a configuration. It outlives us and the terminal."""
+        """Start supervisord as a daemon that outlives the caller and its terminal. Raises StackError."""
         for folder in (self.run, self.log):
             folder.mkdir(parents=True, exist_ok=True)
         self.socket.parent.mkdir(mode=0o700, exist_ok=True)
         if self.socket.parent.stat().st_uid != os.getuid():
-            raise StackError(f"{self.socket.parent} is someone else's: set VAR_DIR in .env to a shorter path")
+            raise StackError(
+                f"{self.socket.parent} belongs to another user: set VAR_DIR in .env to a shorter path"
+            )
         write_private(self.configuration, text)
         words = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.configuration)]
         environment = os.environ | {STACK: str(self.var)}
@@ -108,12 +110,12 @@ class Supervisor:
         deadline = time.monotonic() + 10
         while not self.is_running():
             if time.monotonic() > deadline:
-                raise StackError(f"supervisord does not answer: see {self.log / 'supervisord.log'}")
+                raise StackError(f"supervisord does not respond: see {self.log / 'supervisord.log'}")
             time.sleep(0.05)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """One `up` or `down` at a time; the lock goes with the process that holds it."""
+        """Hold the lock of `up` and `down`; the kernel releases it when the process ends."""
         self.run.mkdir(parents=True, exist_ok=True)
         with (self.run / "lock").open("w") as lock:
             try:
@@ -125,15 +127,15 @@ class Supervisor:
 
 
 def program(found: dict[str, Any]) -> Program:
-    """From a struct of supervisor's getAllProcessInfo."""
+    """Convert an item of supervisor's getAllProcessInfo."""
     uptime = found["now"] - found["start"] if found["pid"] else 0
     return Program(found["name"], found["statename"], found["pid"], max(0, uptime), found["spawnerr"])
 
 
 def socket_path(run: Path) -> Path:
-    """In the run folder, or in a private temporary folder when that path is too long for a socket."""
+    """Return a path in the run folder, or in a private temporary folder if that is too long for a socket."""
     path = run / "supervisor.sock"
-    if len(os.fsencode(path)) <= LONGEST_SOCKET:
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         return path
     short = hashlib.sha256(os.fsencode(run)).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"movie-reviews-{os.getuid()}-{short}" / "supervisor.sock"

@@ -1,3 +1,4 @@
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -46,12 +47,32 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+class Clock:
+    """The clock of every circuit breaker, which `advance` moves forward."""
+
+    def __init__(self) -> None:
+        self._offset = 0.0
+
+    def advance(self, seconds: float) -> None:
+        self._offset += seconds
+
+    def __call__(self) -> float:
+        return time.monotonic() + self._offset
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("circuitbreaker.monotonic", clock)
+    return clock
+
+
 @pytest.fixture(scope="session")
 def new_api_key(sql: asyncpg.Connection) -> NewKey:
     """`await new_api_key("write")`: a key that the database knows."""
 
     async def new(*scopes: Scope) -> str:
-        row = ApiKey.of(key := new_key(), "test", list(scopes))
+        row = ApiKey.from_key(key := new_key(), "test", list(scopes))
         await sql.execute(
             "INSERT INTO api_key (id, name, sha256, scopes) VALUES ($1, $2, $3, $4)",
             row.id,

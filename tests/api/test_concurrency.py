@@ -1,4 +1,4 @@
-"""Fifty clients that edit one review at the same time."""
+"""Thirty clients edit one review at the same time."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import httpx
 
 from tests.api.requests import UPDATE, create
 
-CLIENTS = 50
+CLIENTS = 30
 
 
 @dataclass(frozen=True)

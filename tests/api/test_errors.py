@@ -53,7 +53,7 @@ async def test_what_is_no_json_is_422(client: httpx.AsyncClient, path: str, cont
 
 async def test_broken_json_is_located(client: httpx.AsyncClient) -> None:
     response = await client.post("/api/reviews", content=b'{"text": }', headers=JSON)
-    assert faults(response) == {"body.": "Not JSON at character 9: Expecting value"}
+    assert faults(response) == {"body.": "Invalid JSON at character 9: Expecting value"}
 
 
 @pytest.mark.parametrize("content", [b"", b"null", b"[]", b"1", b'"x"', b"NaN", b"{}"])

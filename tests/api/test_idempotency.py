@@ -5,7 +5,7 @@ import asyncpg
 import httpx
 import pytest
 
-from api.worker import FORGET
+from api.worker import CLEANUP
 from tests.api.requests import REVIEW, UPDATE, faults, problem
 
 
@@ -83,6 +83,6 @@ async def test_the_worker_forgets_after_a_day(client: httpx.AsyncClient, sql: as
             key,
             hours,
         )
-    for statement in FORGET:
+    for statement in CLEANUP:
         await sql.execute(statement)
     assert [row[0] for row in await sql.fetch("SELECT idempotency_key FROM first_answer")] == ["new"]

@@ -1,61 +1,55 @@
-"""The command with which keys are made, shown and revoked."""
+"""`python -m api.keys`: create, list and revoke API keys."""
 
-import os
 import re
-import subprocess
-import sys
 
 import httpx
 import pytest
 
 from api.credentials import PATTERN, new_key
+from api.keys import main
+from tests.api.commands import run_main, run_process
 from tests.api.conftest import bearer
 from tests.api.requests import REVIEW
-from tests.postgres import ROOT, NewDatabase
+from tests.postgres import NewDatabase
 
 
-def keys(database_url: str, *words: str, given: str = "", code: int = 0) -> str:
-    """Run the command as an operator does; what it says, errors included."""
-    done = subprocess.run(
-        [sys.executable, "-m", "api.keys", *words],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database_url},
-        input=given,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == code, done.stdout
-    assert "Traceback" not in done.stdout
-    return done.stdout.strip()
+async def keys(database_url: str, *words: str, stdin: str = "", code: int = 0) -> str:
+    """Run the command and return its output, errors included."""
+    done = await run_main(main, *words, database_url=database_url, stdin=stdin)
+    assert done.returncode == code, done.output
+    return done.output.strip()
 
 
 async def post(client: httpx.AsyncClient, key: str) -> int:
     return (await client.post("/api/reviews", json=REVIEW, headers=bearer(key))).status_code
 
 
-async def test_from_its_making_to_its_end(database_url: str, client: httpx.AsyncClient) -> None:
-    key = keys(database_url, "create", "the importer", "--scopes", "read,write", "--expires-days", "30")
+async def test_the_life_of_a_key(database_url: str, client: httpx.AsyncClient) -> None:
+    words = ("create", "the importer", "--scopes", "read,write", "--expires-days", "30")
+    created = run_process("api.keys", *words, database_url=database_url)
+    assert created.returncode == 0, created.output
+    key = created.output.strip()
     found = PATTERN.fullmatch(key)
     assert found, key
     assert await post(client, key) == 201
-    (line,) = [line for line in keys(database_url, "list").splitlines() if line.startswith(found[1])]
+    lines = (await keys(database_url, "list")).splitlines()
+    (line,) = [line for line in lines if line.startswith(found[1])]
     assert re.fullmatch(rf"{found[1]}  the importer +read,write +(20[\d-]+ [\d:]+ *){{3}}", line)
     assert key[21:] not in line
-    assert "has been revoked" in keys(database_url, "revoke", found[1])
+    assert "has been revoked" in await keys(database_url, "revoke", found[1])
     assert await post(client, key) == 401
-    assert "has been revoked" in keys(database_url, "list")
-    assert "has been revoked" in keys(database_url, "revoke", key), "again, by the whole key"
+    assert "has been revoked" in await keys(database_url, "list")
+    assert "has been revoked" in await keys(database_url, "revoke", key), "again, by the whole key"
 
 
-async def test_a_key_from_a_store_of_secrets(database_url: str, client: httpx.AsyncClient) -> None:
+async def test_create_reads_a_key_from_standard_input(database_url: str, client: httpx.AsyncClient) -> None:
     key = new_key()
     for _ in range(2):
-        assert keys(database_url, "create", "deployed", "--stdin", given=f"{key}\n") == ""
+        assert await keys(database_url, "create", "deployed", "--stdin", stdin=f"{key}\n") == ""
     assert await post(client, key) == 201
     other = f"{key[:-1]}{'0' if key[-1] != '0' else '1'}"
-    assert "another key with the id" in keys(database_url, "create", "x", "--stdin", given=other, code=1)
+    said = await keys(database_url, "create", "x", "--stdin", stdin=other, code=1)
+    assert "another key with the id" in said
 
 
 @pytest.mark.parametrize(
@@ -69,17 +63,15 @@ async def test_a_key_from_a_store_of_secrets(database_url: str, client: httpx.As
         ((), "create"),
     ],
 )
-def test_nonsense_is_refused_with_what_is_allowed(
-    database_url: str, words: tuple[str, ...], said: str
-) -> None:
-    assert said in keys(database_url, *words, code=2)
+async def test_invalid_arguments_are_rejected_with_the_valid_ones(words: tuple[str, ...], said: str) -> None:
+    assert said in await keys("", *words, code=2)
 
 
-def test_what_is_not_there_is_said(database_url: str) -> None:
-    assert "api.keys list" in keys(database_url, "revoke", "0" * 16, code=1)
-    assert "64 more" in keys(database_url, "create", "x", "--stdin", given="secret", code=1)
+async def test_an_unknown_or_malformed_key_is_an_error(database_url: str) -> None:
+    assert "api.keys list" in await keys(database_url, "revoke", "0" * 16, code=1)
+    assert "64 more" in await keys(database_url, "create", "x", "--stdin", stdin="secret", code=1)
 
 
-async def test_without_tables_or_database(new_database: NewDatabase) -> None:
-    assert "alembic upgrade head" in keys(await new_database(), "list", code=1)
-    assert "DATABASE_URL" in keys("postgresql+asyncpg://nobody@127.0.0.1:1/x", "list", code=1)
+async def test_a_database_without_tables_and_an_unreachable_one(new_database: NewDatabase) -> None:
+    assert "alembic upgrade head" in await keys(await new_database(), "list", code=1)
+    assert "DATABASE_URL" in await keys("postgresql+asyncpg://nobody@127.0.0.1:1/x", "list", code=1)

@@ -120,8 +120,8 @@ async def test_of_ipv6_a_network_is_one_caller(sql: asyncpg.Connection, serve: S
 
 async def test_who_has_a_full_quota_is_forgotten(client: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
     await client.get(PATH)
-    await sql.execute(limits.FORGET)
+    await sql.execute(limits.DELETE_FULL_QUOTAS)
     assert await sql.fetchval("SELECT count(*) FROM rate_limit") == 1
     await sql.execute("UPDATE rate_limit SET spent_until = now() - interval '1 second'")
-    await sql.execute(limits.FORGET)
+    await sql.execute(limits.DELETE_FULL_QUOTAS)
     assert await sql.fetchval("SELECT count(*) FROM rate_limit") == 0

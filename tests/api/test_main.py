@@ -1,10 +1,11 @@
+"""The application as a whole: what it imports, its OpenAPI document, and its process under uvicorn."""
+
 import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,44 @@ from benchmarks.serving.processes import free_port
 from tests.api.conftest import PATIENT, bearer
 from tests.api.requests import MOVIE, UPDATE, create, problem
 from tests.api.waiting import until
-from tests.postgres import ROOT, plain
+from tests.postgres import ROOT, connected
 
 HEAVY = {"torch", "transformers", "mlflow", "bentoml", "openvino", "pandas", "numpy"}
 
 
-def test_the_api_loads_no_model_library() -> None:
-    code = "import sys, api.main; print(*{name.partition('.')[0] for name in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    assert "fastapi" in loaded
-    assert not loaded & HEAVY
+# Imports
+
+LOAD_TWICE = """
+import os, sys
+from api.main import create_app
+create_app()
+print(*sys.modules)
+os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:1"
+create_app()
+print(*sys.modules)
+"""
 
 
-# The document
+def test_no_model_library_is_imported_and_tracing_only_when_enabled() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD_TWICE],
+        cwd=ROOT,
+        env={
+            "DATABASE_URL": "postgresql+asyncpg://nobody@127.0.0.1:1/none",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    without_tracing, with_tracing = (set(line.split()) for line in done.stdout.splitlines())
+    assert "fastapi" in without_tracing
+    assert not {name.partition(".")[0] for name in with_tracing} & HEAVY
+    assert "opentelemetry.sdk.trace" not in without_tracing
+    assert "opentelemetry.sdk.trace" in with_tracing
+
+
+# The OpenAPI document
 
 
 @pytest.fixture
@@ -57,7 +82,7 @@ OPERATIONS = {
 }
 
 
-async def test_every_operation_is_named_with_all_its_answers(document: dict[str, Any]) -> None:
+async def test_every_operation_is_documented_with_all_its_responses(document: dict[str, Any]) -> None:
     found = {
         (method, path): (operation["operationId"], set(operation["responses"]))
         for path, operations in document["paths"].items()
@@ -76,7 +101,7 @@ async def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) 
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
-async def test_requests_have_limits_and_examples_that_work(
+async def test_schemas_have_limits_and_valid_examples(
     document: dict[str, Any], client: httpx.AsyncClient
 ) -> None:
     schema = document["components"]["schemas"]["ReviewCreate"]
@@ -91,12 +116,7 @@ async def test_the_docs_page_is_served(client: httpx.AsyncClient) -> None:
     assert "/openapi.json" in (await client.get("/docs")).text
 
 
-# The process
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
+# The process under uvicorn
 
 
 def uvicorn(port: int, cwd: Path, **environment: str) -> subprocess.Popen[str]:
@@ -112,18 +132,8 @@ def uvicorn(port: int, cwd: Path, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.fixture
-def process(port: int, tmp_path: Path, database_url: str) -> Iterator[subprocess.Popen[str]]:
-    # Port 1 answers nobody: this process has no Bento.
-    bereft = {"DATABASE_URL": database_url, "BENTO_URL": "http://127.0.0.1:1"}
-    patient = {name.upper(): str(seconds) for name, seconds in PATIENT.items()}
-    with uvicorn(port, tmp_path, **bereft, **patient) as process:
-        yield process
-        process.kill()
-
-
 async def wait_until_alive(client: httpx.AsyncClient, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[0]
         try:
@@ -135,71 +145,80 @@ async def wait_until_alive(client: httpx.AsyncClient, process: subprocess.Popen[
     pytest.fail("uvicorn did not start")
 
 
-async def test_a_real_process_serves_and_stops_when_asked(
-    process: subprocess.Popen[str], port: int, client: httpx.AsyncClient, api_key: str
-) -> None:
-    url, key = f"http://127.0.0.1:{port}", bearer(api_key)
-    async with httpx.AsyncClient(base_url=url, headers=key, trust_env=False) as remote:
-        await wait_until_alive(remote, process)
-        review = await create(remote)
-        assert (await remote.get(f"/api/reviews/{MOVIE}")).json()["items"] == [review]
-        assert (await remote.get("/readyz")).json()["bento"] == "unavailable"
-        problem(await remote.post("/api/analyze", json={"text": "x"}), 503)
-        problem(await remote.get("/nothing"), 404)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=10)
-    assert process.returncode in {0, -signal.SIGTERM}, output
-    assert "Application shutdown complete" in output
-    assert "Traceback" not in output
-
-
-async def test_a_request_under_way_is_answered_before_the_process_ends(
-    process: subprocess.Popen[str],
-    port: int,
+async def test_the_process_serves_and_shuts_down_gracefully(
+    tmp_path: Path,
     client: httpx.AsyncClient,
     api_key: str,
     database_url: str,
     sql: asyncpg.Connection,
 ) -> None:
-    review = await create(client)
-    url, key = f"http://127.0.0.1:{port}", bearer(api_key)
-    other = await asyncpg.connect(plain(database_url))
-    try:
-        async with httpx.AsyncClient(base_url=url, headers=key, trust_env=False) as remote:
-            await wait_until_alive(remote, process)
-            async with other.transaction():
-                await other.execute("SELECT FROM review FOR UPDATE")
-                under_way = asyncio.create_task(remote.put(f"/api/reviews/{review['id']}", json=UPDATE))
-                waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-                await until(lambda: sql.fetchval(waiting), seconds=30)
-                process.send_signal(signal.SIGTERM)
-                await until_refused(port)
-                assert not under_way.done()
-            answer = await under_way
-            assert answer.status_code == 200, answer.text
-            assert answer.json()["text"] == UPDATE["text"]
-    finally:
-        await other.close()
-    output, _ = process.communicate(timeout=10)
+    port = free_port()
+    # Nothing listens on port 1: this process has no Bento.
+    settings = {"DATABASE_URL": database_url, "BENTO_URL": "http://127.0.0.1:1"}
+    patient = {name.upper(): str(seconds) for name, seconds in PATIENT.items()}
+    with uvicorn(port, tmp_path, **settings, **patient) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            async with httpx.AsyncClient(
+                base_url=url, headers=bearer(api_key), timeout=60, trust_env=False
+            ) as remote:
+                await wait_until_alive(remote, process)
+                await check_the_api(remote)
+                edited = await stop_during_an_edit(process, port, remote, database_url, sql)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode in {0, -signal.SIGTERM}, output
     assert "Application shutdown complete" in output
     assert "Traceback" not in output
-    assert (await client.get(f"/api/reviews/{MOVIE}")).json()["items"] == [answer.json()]
+    assert '"POST /api/analyze HTTP/1.1" 503' in output
+    assert (await client.get(f"/api/reviews/{MOVIE}")).json()["items"] == [edited]
 
 
-async def until_refused(port: int) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except ConnectionRefusedError:
-                return
-            writer.close()
-            await asyncio.sleep(0.05)
+async def check_the_api(remote: httpx.AsyncClient) -> None:
+    review = await create(remote)
+    assert (await remote.get(f"/api/reviews/{MOVIE}")).json()["items"] == [review]
+    assert (await remote.get("/readyz")).json()["bento"] == "unavailable"
+    problem(await remote.post("/api/analyze", json={"text": "x"}), 503)
+    problem(await remote.get("/nothing"), 404)
 
 
-def test_a_process_without_its_database_url_says_so_and_ends(port: int, tmp_path: Path) -> None:
-    with uvicorn(port, tmp_path) as process:
-        output, _ = process.communicate(timeout=30)
+async def stop_during_an_edit(
+    process: subprocess.Popen[str],
+    port: int,
+    remote: httpx.AsyncClient,
+    database_url: str,
+    sql: asyncpg.Connection,
+) -> dict[str, Any]:
+    """Send SIGTERM while a request waits for a lock; return the answer to that request."""
+    ((review_id,),) = await sql.fetch("SELECT id FROM review")
+    async with connected(database_url) as other:
+        async with other.transaction():
+            await other.execute("SELECT FROM review FOR UPDATE")
+            in_flight = asyncio.create_task(remote.put(f"/api/reviews/{review_id}", json=UPDATE))
+            await until(lambda: sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+            process.send_signal(signal.SIGTERM)
+            await until(lambda: is_refused(port))
+            assert not in_flight.done()
+        answer = await in_flight
+    assert answer.status_code == 200, answer.text
+    edited: dict[str, Any] = answer.json()
+    assert edited["text"] == UPDATE["text"]
+    return edited
+
+
+async def is_refused(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
+
+
+def test_without_a_database_url_the_process_says_so_and_exits(tmp_path: Path) -> None:
+    with uvicorn(free_port(), tmp_path) as process:
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "DATABASE_URL is not set" in output
     assert "Traceback" not in output

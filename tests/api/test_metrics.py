@@ -1,9 +1,8 @@
 """What /metrics of the API and of the worker tell."""
 
 import asyncio
-import os
+import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 
@@ -12,10 +11,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.serving.processes import free_port
+from api import worker
+from api.settings import Settings
 from tests.api.conftest import Serve
 from tests.api.requests import REVIEW, create
-from tests.postgres import ROOT
+from tests.api.waiting import until
 
 ANALYSIS = {"label": "positive", "score": 0.9, "model_version": "7", "truncated": False}
 REQUESTS = "api_request_duration_seconds_count"
@@ -39,8 +39,8 @@ async def value(client: httpx.AsyncClient, name: str, **labels: str) -> float:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.routes.metrics.KEPT_SECONDS", 0.0)
+def _no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.routes.metrics.CACHE_SECONDS", 0.0)
 
 
 async def test_requests_are_counted_by_template_and_class(client: httpx.AsyncClient) -> None:
@@ -102,15 +102,22 @@ async def test_a_bento_that_is_away_opens_the_breaker(serve: Serve) -> None:
         assert await value(client, "bento_breaker_open") == 1
 
 
-async def test_the_pool_tells_who_has_and_who_waits(serve: Serve, sql: asyncpg.Connection) -> None:
+async def test_the_pool_reports_connections_in_use_and_waiting_callers(
+    serve: Serve, sql: asyncpg.Connection
+) -> None:
     async with serve(api_database_pool_size=1, api_limit_read="1000/second") as client:
         assert await value(client, "database_pool_size") == 1
         async with sql.transaction():
             await sql.execute("LOCK TABLE rate_limit")
             asked = [asyncio.create_task(client.get("/api/movies")) for _ in range(3)]
-            await asyncio.sleep(0.3)
-            # The one connection is taken: of the database it cannot tell, of the pool it can.
-            found = read((await client.get("/metrics")).text)
+            found: Series = {}
+
+            async def two_are_waiting() -> bool:
+                # The only connection is in use, so /metrics cannot query the database.
+                found.update(read((await client.get("/metrics")).text))
+                return found["database_pool_waiting", frozenset()] == 2
+
+            await until(two_are_waiting)
         assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
         series = {name: number for (name, _), number in found.items()}
         assert series["database_pool_checked_out"] == 1
@@ -174,35 +181,28 @@ async def test_the_database_is_asked_now_and_then_only(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await value(client, "sentiments_pending") == 0
-    monkeypatch.setattr("api.routes.metrics.KEPT_SECONDS", 3600.0)
+    monkeypatch.setattr("api.routes.metrics.CACHE_SECONDS", 3600.0)
     await create(client)
     assert await value(client, "sentiments_pending") == 0
 
 
-def test_the_worker_answers_where_it_is_told_to(database_url: str) -> None:
-    port = free_port()
-    environment = os.environ | {"DATABASE_URL": database_url, "WORKER_METRICS_PORT": str(port)}
-    words = [sys.executable, "-m", "api.worker"]
-    with subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as worker:
-        try:
-            found = read(scraped(f"http://127.0.0.1:{port}/metrics"))
-            assert found["worker_reviews_stored_total", frozenset()] >= 0
-            assert found["bento_breaker_open", frozenset()] in (0, 1)
-            # Whoever comes second is told which setting to change.
-            second = subprocess.run(
-                words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
-            )
-            assert second.returncode == 1
-            assert f"WORKER_METRICS_PORT={port}" in second.stderr
-        finally:
-            worker.terminate()
+async def test_a_worker_metrics_port_in_use_is_named(database_url: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        settings = Settings(_env_file=None, database_url=database_url, worker_metrics_port=port)
+        with pytest.raises(SystemExit, match=f"^api.worker: .*WORKER_METRICS_PORT={port} "):
+            await worker.work(settings)
 
 
-def scraped(url: str) -> str:
+def scrape(url: str, process: subprocess.Popen[bytes]) -> str:
+    """GET `url` as soon as the process listens there."""
     deadline = time.monotonic() + 60
     while True:
         try:
-            return httpx.get(url, trust_env=False).text
-        except httpx.TransportError:
+            return httpx.get(url, timeout=60, trust_env=False).text
+        except httpx.ConnectError:
+            assert process.poll() is None, "the process has ended"
             assert time.monotonic() < deadline
             time.sleep(0.1)

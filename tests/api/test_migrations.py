@@ -1,4 +1,8 @@
+"""The migrations: up, down, with data, and while other clients write."""
+
+import argparse
 import asyncio
+import io
 import random
 import subprocess
 from collections.abc import AsyncIterator
@@ -11,7 +15,7 @@ from alembic.script import ScriptDirectory
 
 from tests.api.test_movies import assert_exact
 from tests.api.waiting import until
-from tests.postgres import ROOT, NewDatabase, alembic, connected, plain
+from tests.postgres import ROOT, NewDatabase, alembic, connected, migrate
 
 INSERT = (
     "INSERT INTO review (id, movie_id, author, text, revision, created_at, updated_at, {columns})"
@@ -19,70 +23,61 @@ INSERT = (
 )
 
 
-async def test_up_down_up_and_no_drift(new_database: NewDatabase) -> None:
+async def test_the_command_upgrades_an_empty_database_and_detects_drift(new_database: NewDatabase) -> None:
     url = await new_database()
-    for words in (["upgrade", "head"], ["downgrade", "base"], ["upgrade", "head"], ["check"]):
-        done = alembic(url, *words)
-        assert done.returncode == 0, done.stderr
-    connection = await asyncpg.connect(plain(url))
-    try:
+    done = alembic(url, "upgrade", "head")
+    assert done.returncode == 0, done.stderr
+    await migrate(url, "check")
+    async with connected(url) as connection:
         assert await connection.fetchval("SELECT count(*) FROM review") == 0
-        # The check is worth something only if it sees a difference.
         await connection.execute("DROP INDEX review_newest")
-    finally:
-        await connection.close()
     drifted = alembic(url, "check")
     assert drifted.returncode == 255
     assert "review_newest" in drifted.stdout + drifted.stderr
 
 
-async def test_reviews_from_before_are_due_and_counted(new_database: NewDatabase) -> None:
-    """What the first version of the service wrote, brought to today's schema; and back, with nothing lost."""
-    url = await new_database()
-    assert alembic(url, "upgrade", "0001").returncode == 0
-    connection = await asyncpg.connect(plain(url))
-    try:
-        for rating in ("9", "4", "NULL"):
-            await connection.execute(INSERT.format(columns="rating", values=rating))
-        done = alembic(url, "upgrade", "head")
-        assert done.returncode == 0, done.stderr
-        assert await connection.fetchval("SELECT count(*) FROM review WHERE analyze_after <= now()") == 3
-        for table in ("movie", "movie_month"):
-            (row,) = await connection.fetch(f"SELECT reviews, ratings, rating_sum FROM {table}")  # noqa: S608
-            assert tuple(row) == (3, 2, 13)
-        done = alembic(url, "downgrade", "0001")
-        assert done.returncode == 0, done.stderr
-        assert await connection.fetchval("SELECT count(*) FROM review") == 3
-    finally:
-        await connection.close()
-
-
-async def test_down_leaves_nothing(new_database: NewDatabase) -> None:
-    url = await new_database()
-    for words in (["upgrade", "head"], ["downgrade", "base"]):
-        assert alembic(url, *words).returncode == 0
-    connection = await asyncpg.connect(plain(url))
-    try:
+async def test_downgrade_leaves_nothing_and_upgrade_works_again(
+    new_database: NewDatabase, migrated: str
+) -> None:
+    url = await new_database(migrated)
+    await migrate(url, "downgrade", "base")
+    async with connected(url) as connection:
         left = await connection.fetch(
             "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
             " WHERE nspname = 'public' AND relname NOT LIKE 'alembic_version%'"
         )
-    finally:
-        await connection.close()
-    assert left == []
+        assert left == []
+        await migrate(url, "upgrade", "head")
+        await migrate(url, "check")
+        assert await connection.fetchval("SELECT count(*) FROM review") == 0
 
 
-async def test_sql_can_be_printed_for_a_careful_operator(database_url: str) -> None:
-    done = alembic(database_url, "upgrade", "head", "--sql")
-    assert done.returncode == 0, done.stderr
-    assert "CREATE TABLE review" in done.stdout
+async def test_reviews_of_the_first_version_are_queued_and_counted(
+    new_database: NewDatabase, first_revision: str
+) -> None:
+    """Reviews written by the first version of the service survive the upgrade and the downgrade."""
+    url = await new_database(first_revision)
+    async with connected(url) as connection:
+        for rating in ("9", "4", "NULL"):
+            await connection.execute(INSERT.format(columns="rating", values=rating))
+        await migrate(url)
+        assert await connection.fetchval("SELECT count(*) FROM review WHERE analyze_after <= now()") == 3
+        for table in ("movie", "movie_month"):
+            (row,) = await connection.fetch(f"SELECT reviews, ratings, rating_sum FROM {table}")  # noqa: S608
+            assert tuple(row) == (3, 2, 13)
+        await migrate(url, "downgrade", "0001")
+        assert await connection.fetchval("SELECT count(*) FROM review") == 3
 
 
-def test_without_a_database_the_command_says_what_to_set() -> None:
-    done = alembic("sqlite:///reviews.db", "upgrade", "head")
-    assert done.returncode == 1
-    assert "DATABASE_URL" in done.stderr
-    assert "Traceback" not in done.stderr
+async def test_sql_mode_prints_the_statements(database_url: str) -> None:
+    printed = io.StringIO()
+    await migrate(database_url, "upgrade", "head", sql=True, output_buffer=printed)
+    assert "CREATE TABLE review" in printed.getvalue()
+
+
+async def test_an_invalid_database_url_is_reported_in_one_line() -> None:
+    with pytest.raises(SystemExit, match=r"^DATABASE_URL starts with sqlite://[^\n]*\n"):
+        await migrate("sqlite:///reviews.db")
 
 
 @pytest.mark.parametrize(
@@ -149,18 +144,25 @@ Reviews = dict[UUID, tuple[str, int | None]]
 """What somebody believes to be kept: movie and rating."""
 
 
-@pytest.fixture
-async def old(new_database: NewDatabase) -> str:
-    """A database of the first version of the service, with 2,000 reviews."""
+@pytest.fixture(scope="session")
+async def first_revision(new_database: NewDatabase) -> str:
+    """The URL of an empty database at revision 0001: a template, never to be written to."""
     url = await new_database()
-    assert alembic(url, "upgrade", "0001").returncode == 0
+    await migrate(url, "upgrade", "0001")
+    return url
+
+
+@pytest.fixture
+async def old(new_database: NewDatabase, first_revision: str) -> str:
+    """The URL of a database at revision 0001 with 2,000 reviews."""
+    url = await new_database(first_revision)
     async with connected(url) as connection:
         await connection.execute(BEFORE, 2000)
     return url
 
 
 def upgrade(url: str, *words: str) -> asyncio.Task[subprocess.CompletedProcess[str]]:
-    """The command, on its way."""
+    """Start the alembic command, `upgrade head` by default, in a process."""
     return asyncio.create_task(asyncio.to_thread(alembic, url, *(words or ("upgrade", "head"))))
 
 
@@ -224,38 +226,35 @@ async def test_others_write_while_it_migrates(old: str) -> None:
         name = await connection.fetchval("SELECT current_database()")
         await connection.execute(f"ALTER DATABASE {name} SET search_path = public, pg_catalog; {SLOW}")
     async with writing(old):
-        done = await upgrade(old)
-        assert done.returncode == 0, done.stderr
+        await migrate(old)
 
 
 @pytest.mark.parametrize("revision", EARLIER)
 async def test_what_an_earlier_revision_kept_is_there_and_counted(
-    new_database: NewDatabase, revision: str
+    new_database: NewDatabase, first_revision: str, revision: str
 ) -> None:
-    url = await new_database()
-    assert alembic(url, "upgrade", revision).returncode == 0
+    url = await new_database(first_revision)
+    await migrate(url, "upgrade", revision)
     async with connected(url) as connection:
         await connection.execute(BEFORE, 300)
         await connection.execute("UPDATE review SET rating = 3 WHERE rating = 4")
         await connection.execute("DELETE FROM review WHERE rating = 5")
         before = [row[0] for row in await connection.fetch("SELECT to_jsonb(review) FROM review")]
-        done = alembic(url, "upgrade", "head")
-        assert done.returncode == 0, done.stderr
+        await migrate(url)
         same = "SELECT count(*) FROM review JOIN unnest($1::jsonb[]) AS before ON to_jsonb(review) @> before"
         assert await connection.fetchval(same, before) == len(before) == len(await kept(connection))
         await assert_exact(connection)
-    done = alembic(url, "check")
-    assert done.returncode == 0, done.stderr
+    await migrate(url, "check")
 
 
 async def test_what_is_counted_already_is_not_counted_twice(old: str) -> None:
     """As in a database in which an older 0003 has counted."""
     writers = "SELECT movie_id, xmin::text FROM movie ORDER BY movie_id"
-    assert alembic(old, "upgrade", "0005").returncode == 0
+    await migrate(old, "upgrade", "0005")
     async with connected(old) as connection:
         before = await connection.fetch(writers)
         for words in (("stamp", "0004"), ("upgrade", "0005")):
-            assert alembic(old, *words).returncode == 0
+            await migrate(old, *words)
         await assert_exact(connection)
         assert await connection.fetch(writers) == before, "nothing was missing, so nothing is written"
 
@@ -265,36 +264,36 @@ async def test_many_reviews_are_counted_in_parts(old: str) -> None:
     async with connected(old) as connection:
         await connection.execute(BEFORE, 25_000)
         async with writing(old):
-            done = await upgrade(old)
-            assert done.returncode == 0, done.stderr
+            await migrate(old)
         await connection.execute("TRUNCATE movie, movie_month")
         for words in (("stamp", "0004"), ("upgrade", "0005")):
-            assert alembic(old, *words).returncode == 0
+            await migrate(old, *words)
         await assert_exact(connection)
         for table in ("movie", "movie_month"):
             parts = f"SELECT count(DISTINCT xmin::text) FROM {table}"  # noqa: S608 - our own words
             assert await connection.fetchval(parts) == 3
 
 
-async def test_a_busy_table_is_waited_for_and_nobody_waits_long_behind(old: str) -> None:
+async def test_a_busy_table_is_waited_for_and_nobody_waits_long_behind(
+    old: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with connected(old) as connection, connected(old) as reader, writing(old):
         reading = reader.transaction()
         await reading.start()
         await reader.execute("SELECT FROM review LIMIT 1")
-        running = upgrade(old)
+        running = asyncio.create_task(migrate(old))
         waited: set[int] = set()
 
         async def has_waited_twice() -> bool:
-            assert not running.done(), running.result().stderr
+            assert not running.done()
             waiting = await connection.fetch(f"SELECT pid {MIGRATING} AND wait_event_type = 'Lock'")
             waited.update(row["pid"] for row in waiting)
             return len(waited) > 1
 
         await until(has_waited_twice, seconds=30)
         await reading.rollback()
-        done = await running
-    assert done.returncode == 0, done.stderr
-    assert "table review is busy" in done.stderr
+        await running
+    assert "table review is busy" in caplog.text
 
 
 async def test_a_table_that_stays_busy_is_named_in_one_line(old: str) -> None:
@@ -308,14 +307,13 @@ async def test_a_table_that_stays_busy_is_named_in_one_line(old: str) -> None:
         last = done.stderr.splitlines()[-1]
         assert last.startswith(f"alembic: table review is busy: pid {pid} (report, idle in transaction)")
         assert "tried 2 times" in last
-        assert (await upgrade(old)).returncode == 0
+        await migrate(old)
         await assert_exact(reader)
 
 
-def test_a_wrong_number_of_tries_is_named(old: str) -> None:
-    done = alembic(old, "-x", "tries=none", "upgrade", "head")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "alembic: -x tries=none is not a number of at least 1"
+async def test_an_invalid_number_of_tries_is_named(old: str) -> None:
+    with pytest.raises(SystemExit, match=r"^alembic: -x tries=none is not a number of at least 1$"):
+        await migrate(old, cmd_opts=argparse.Namespace(x=["tries=none"]))
 
 
 async def test_of_two_upgrades_one_waits_for_the_other(old: str) -> None:
@@ -358,6 +356,5 @@ async def test_an_index_that_failed_is_built_again(old: str) -> None:
             await until(end_it, seconds=30)
             assert (await running).returncode == 1
         assert await connection.fetchval(valid) is False
-        done = alembic(old, "upgrade", "head")
-        assert done.returncode == 0, done.stderr
+        await migrate(old)
         assert await connection.fetchval(valid) is True

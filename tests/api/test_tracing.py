@@ -1,8 +1,6 @@
 """Traces, but for what takes real processes: tests/e2e/test_observability.py."""
 
 import asyncio
-import subprocess
-import sys
 
 import httpx
 from opentelemetry import trace
@@ -11,28 +9,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased
 
-from api.sentiment import SentimentClient
+from api.bento.client import BentoClient
 from api.settings import Settings
-from api.tracing import Beginnings, traced
-from tests.postgres import ROOT
+from api.tracing import RootSampler, traced
+from tests.api.waiting import until
 
 ANALYSIS = {"label": "positive", "score": 0.9, "model_version": "7", "truncated": False}
 NOWHERE = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
-
-
-def test_what_is_off_is_not_even_loaded() -> None:
-    code = "import sys; from api.main import create_app; create_app(); print(*sys.modules)"
-    for endpoint, loaded in (("", False), ("http://127.0.0.1:1", True)):
-        environment = {"DATABASE_URL": NOWHERE, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert ("opentelemetry.sdk.trace" in done.stdout.split()) is loaded
 
 
 async def test_a_request_of_many_is_linked_to_the_traces_of_all() -> None:
@@ -45,8 +28,11 @@ async def test_a_request_of_many_is_linked_to_the_traces_of_all() -> None:
         await gate.wait()
         return httpx.Response(200, json=[ANALYSIS] * request.content.count(b"Fine."))
 
+    async def is_in_flight() -> bool:
+        return bool(asked)
+
     settings = Settings(_env_file=None, database_url=NOWHERE, api_bento_max_requests=1)
-    client = SentimentClient(settings, traced(httpx.MockTransport(bento), provider))
+    client = BentoClient(settings, traced(httpx.MockTransport(bento), provider))
     tracer = provider.get_tracer("callers")
 
     async def call(name: str) -> None:
@@ -54,9 +40,9 @@ async def test_a_request_of_many_is_linked_to_the_traces_of_all() -> None:
             await client.classify(["Fine."])
 
     calls = [asyncio.create_task(call("first"))]
-    await asyncio.sleep(0.05)  # it is on its way
+    await until(is_in_flight)
     calls += [asyncio.create_task(call(name)) for name in ("second", "third")]
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0)  # both have started
     gate.set()
     await asyncio.gather(*calls)
     await client.aclose()
@@ -71,7 +57,7 @@ async def test_a_request_of_many_is_linked_to_the_traces_of_all() -> None:
 
 
 def test_a_trace_begins_with_a_request_and_never_with_a_statement() -> None:
-    tracer = TracerProvider(ParentBased(Beginnings(1.0))).get_tracer("test")
+    tracer = TracerProvider(ParentBased(RootSampler(1.0))).get_tracer("test")
     with tracer.start_as_current_span("probe", kind=trace.SpanKind.CLIENT) as span:
         assert not span.is_recording()
     with (
@@ -79,6 +65,6 @@ def test_a_trace_begins_with_a_request_and_never_with_a_statement() -> None:
         tracer.start_as_current_span("statement", kind=trace.SpanKind.CLIENT) as span,
     ):
         assert span.is_recording()
-    none = TracerProvider(ParentBased(Beginnings(0.0))).get_tracer("test")
+    none = TracerProvider(ParentBased(RootSampler(0.0))).get_tracer("test")
     with none.start_as_current_span("request", kind=trace.SpanKind.SERVER) as span:
         assert not span.is_recording()

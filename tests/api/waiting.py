@@ -1,11 +1,11 @@
-"""Waiting for what happens in another process."""
+"""Wait for a condition that another process or task brings about."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 
-async def until(true: Callable[[], Awaitable[object]], seconds: float = 20) -> None:
-    """Raises TimeoutError when it does not come true."""
+async def until(condition: Callable[[], Awaitable[object]], seconds: float = 60) -> None:
+    """Poll until the condition is true. Raises TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
-        while not await true():  # noqa: ASYNC110 - what is awaited happens in another process
+        while not await condition():  # noqa: ASYNC110 - no event tells when
             await asyncio.sleep(0.01)

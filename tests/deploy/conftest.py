@@ -1,21 +1,32 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.deploy.stack import Stack
+from tests.deploy.stack import Stack, stack_folder
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack that no test needs fresh: `up` is quick when it is up, so each test brings up what it needs."""
-    stack = Stack(tmp_path_factory.mktemp("stack"))
-    yield stack
-    stack.destroy()
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run the tests that share the stack in one worker of pytest-xdist."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            if Path(__file__).parent in item.path.parents and "stack" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group("deploy-stack"))
+
+
+@pytest.fixture(scope="package")
+def stack() -> Iterator[Stack]:
+    """A shared stack. Each test starts the services that it needs; `up` skips those that are running."""
+    with stack_folder() as folder:
+        stack = Stack(folder)
+        yield stack
+        stack.destroy()
 
 
 @pytest.fixture
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack that was never started."""
-    stack = Stack(tmp_path_factory.mktemp("fresh"))
-    yield stack
-    stack.destroy()
+def fresh() -> Iterator[Stack]:
+    """A stack that has never been started."""
+    with stack_folder() as folder:
+        stack = Stack(folder)
+        yield stack
+        stack.destroy()

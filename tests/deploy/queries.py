@@ -1,4 +1,4 @@
-"""What Prometheus and Grafana are told to ask, and the names of the series in it."""
+"""The queries of the Prometheus rules and the Grafana dashboard, and the metric names in them."""
 
 import json
 import re
@@ -10,8 +10,9 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
+OPERATIONS = ROOT / "docs" / "how-to" / "operations.md"
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "movie-reviews.json"
-WORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right"}
+KEYWORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right"}
 
 
 def rules() -> list[dict[str, Any]]:
@@ -25,7 +26,7 @@ def panels() -> list[dict[str, Any]]:
 
 
 def queries() -> Iterator[str]:
-    """Of the rules and of the dashboard."""
+    """Yield every query of the rules and the dashboard."""
     for rule in rules():
         yield rule["expr"]
     for panel in panels():
@@ -33,8 +34,8 @@ def queries() -> Iterator[str]:
             yield target["expr"]
 
 
-def series(query: str) -> set[str]:
-    """What is left without labels, windows and numbers, and is no function."""
+def metric_names(query: str) -> set[str]:
+    """Strip labels, ranges, numbers and functions from a query; return the remaining names."""
     bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|\b(by|without|on|ignoring) *\([^)]*\)", " ", query)
     names = re.findall(r"(?<![\w:.])([a-zA-Z_:][\w:]*)(?!\w|:| *\()", bare)
-    return set(names) - WORDS
+    return set(names) - KEYWORDS

@@ -6,8 +6,8 @@ import pytest
 
 from deploy.backup import archive
 from deploy.backup.database import BackupError
-from deploy.backup.postgres import copied
-from deploy.backup.sqlite import ANYWHERE, PLACES, Sqlite
+from deploy.backup.postgres import parse_sql
+from deploy.backup.sqlite import ARTIFACT_COLUMNS, PLACEHOLDER, Sqlite
 
 SQL = r"""
 SET client_encoding = 'UTF8';
@@ -24,39 +24,39 @@ COPY public.empty (id) FROM stdin;
 """
 
 
-def test_the_rows_of_a_dump_are_counted_and_those_of_the_registry_read() -> None:
-    contents = copied(SQL.splitlines())
+def test_a_dump_yields_row_counts_and_registry_rows() -> None:
+    contents = parse_sql(SQL.splitlines())
     assert contents.counts == {"model_version_tags": 2, "review": 2, "empty": 0}
-    assert archive.versions(contents) == {"2": "abc"}
+    assert archive.weight_hashes(contents) == {"2": "abc"}
 
 
-def test_a_dump_that_ends_amid_a_table_is_not_taken_for_whole() -> None:
-    with pytest.raises(BackupError, match="ends amid a table"):
-        copied(SQL.splitlines()[:-4])
+def test_a_truncated_dump_is_rejected() -> None:
+    with pytest.raises(BackupError, match="truncated inside a table"):
+        parse_sql(SQL.splitlines()[:-4])
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Sqlite:
-    """The columns with places, of a database whose artifacts are in a folder with a space."""
-    made = Sqlite(tmp_path / "my var" / "mlflow.db", tmp_path / "my var" / "mlartifacts")
-    made.path.parent.mkdir()
+    """A database with every column of artifact URIs; the path of its artifact folder contains a space."""
+    registry = Sqlite(tmp_path / "my var" / "mlflow.db", tmp_path / "my var" / "mlartifacts")
+    registry.path.parent.mkdir()
     tables: dict[str, list[str]] = {}
-    for table, column in PLACES:
+    for table, column in ARTIFACT_COLUMNS:
         tables.setdefault(table, []).append(column)
-    with sqlite3.connect(made.path) as database:
+    with sqlite3.connect(registry.path) as database:
         for table, columns in tables.items():
             database.execute(f"CREATE TABLE {table} ({', '.join(columns)})")
-            inside = [f"{made.artifacts.as_uri()}/1/{table}"] * len(columns)
+            inside = [f"{registry.artifacts.as_uri()}/1/{table}"] * len(columns)
             database.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns))})", inside)  # noqa: S608
-        database.execute("INSERT INTO runs VALUES (?)", [f"{made.artifacts.as_uri()}-of-another/1"])
+        database.execute("INSERT INTO runs VALUES (?)", [f"{registry.artifacts.as_uri()}-of-another/1"])
         database.execute("CREATE TABLE registered_model_aliases (name, alias, version)")
         database.execute("CREATE TABLE model_version_tags (name, key, value, version)")
         database.execute("INSERT INTO registered_model_aliases VALUES ('sentiment', 'champion', 3)")
     database.close()
-    return made
+    return registry
 
 
-def test_places_follow_the_folder_into_which_a_registry_is_restored(registry: Sqlite, tmp_path: Path) -> None:
+def test_a_restore_rewrites_artifact_uris(registry: Sqlite, tmp_path: Path) -> None:
     registry.dump(dump := tmp_path / "dump.db")
     assert archive.aliases(registry.read(dump)) == {"champion": "3"}
     elsewhere = Sqlite(tmp_path / "other" / "mlflow.db", tmp_path / "other" / "mlartifacts")
@@ -64,18 +64,18 @@ def test_places_follow_the_folder_into_which_a_registry_is_restored(registry: Sq
     elsewhere.restore(dump)
     assert elsewhere.counts() == registry.counts()
     with sqlite3.connect(elsewhere.path) as database:
-        for table, column in PLACES:
+        for table, column in ARTIFACT_COLUMNS:
             (first, *_) = database.execute(f"SELECT {column} FROM {table}").fetchone()  # noqa: S608
             assert first == f"{elsewhere.artifacts.as_uri()}/1/{table}"
         assert database.execute("SELECT artifact_uri FROM runs").fetchall()[1] == (
             f"{registry.artifacts.as_uri()}-of-another/1",
-        ), "only what is below the folder moves"
+        ), "only URIs inside the folder change"
     database.close()
-    assert ANYWHERE not in elsewhere.path.read_bytes().decode(errors="ignore").split("CREATE")[0]
+    assert PLACEHOLDER not in elsewhere.path.read_bytes().decode(errors="ignore").split("CREATE")[0]
 
 
-def test_a_registry_that_is_not_there_or_damaged_is_said(registry: Sqlite, tmp_path: Path) -> None:
-    with pytest.raises(BackupError, match=r"nothing was trained here yet \(`make repro`\)"):
+def test_a_missing_or_damaged_registry_is_reported(registry: Sqlite, tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match=r"train a model first \(`make repro`\)"):
         Sqlite(tmp_path / "none.db", tmp_path).dump(tmp_path / "dump.db")
     registry.dump(dump := tmp_path / "dump.db")
     dump.write_bytes(dump.read_bytes()[: 4096 * 2])
@@ -83,12 +83,12 @@ def test_a_registry_that_is_not_there_or_damaged_is_said(registry: Sqlite, tmp_p
         registry.read(dump)
 
 
-def test_a_tar_that_is_cut_short_is_said(tmp_path: Path) -> None:
+def test_a_truncated_tar_is_reported(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"x" * 100_000)
-    with tarfile.open(tmp_path / "artifacts.tar", "w") as made:
-        made.add(tmp_path / "model.bin", "model.bin")
-    assert archive.hashes(tmp_path / "artifacts.tar") == {archive.sha256(tmp_path / "model.bin")}
-    whole = (tmp_path / "artifacts.tar").read_bytes()
-    (tmp_path / "artifacts.tar").write_bytes(whole[:50_000])
+    with tarfile.open(tmp_path / "artifacts.tar", "w") as tar:
+        tar.add(tmp_path / "model.bin", "model.bin")
+    assert archive.file_hashes(tmp_path / "artifacts.tar") == {archive.sha256(tmp_path / "model.bin")}
+    content = (tmp_path / "artifacts.tar").read_bytes()
+    (tmp_path / "artifacts.tar").write_bytes(content[:50_000])
     with pytest.raises(BackupError, match=r"artifacts\.tar cannot be read"):
-        archive.hashes(tmp_path / "artifacts.tar")
+        archive.file_hashes(tmp_path / "artifacts.tar")

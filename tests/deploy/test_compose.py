@@ -1,4 +1,4 @@
-"""docker-compose.yml as text: what can be promised without Docker."""
+"""docker-compose.yml as a file: properties that can be checked without Docker."""
 
 import fcntl
 import os
@@ -21,16 +21,16 @@ from tests.project import variables
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
-ONCE = {"migrate", "train"}
-"""They run to their end and serve nobody."""
+ONE_SHOT = {"migrate", "train"}
+"""Services that run to completion."""
 
-OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+BUILT = {name: service for name, service in SERVICES.items() if "build" in service}
 SECRETS = set(env.CONTAINERS)
 HUB_COMMITS = re.compile(r"^(\$\{[A-Z_]+:-)?[a-z/-]+:v?[0-9][\w.-]*\}?$")
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_is_confined(name: str) -> None:
+def test_services_are_sandboxed(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -41,54 +41,54 @@ def test_a_service_is_confined(name: str) -> None:
     assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
 
 
-@pytest.mark.parametrize("name", sorted(set(SERVICES) - ONCE))
-def test_what_serves_says_whether_it_does_and_is_started_again(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOT))
+def test_long_running_services_have_a_health_check_and_restart(name: str) -> None:
     service = SERVICES[name]
     assert {"test", "interval", "timeout", "retries", "start_period"} <= service["healthcheck"].keys()
     assert service["restart"] == "unless-stopped"
 
 
-@pytest.mark.parametrize("name", sorted(ONCE))
-def test_what_runs_once_is_not_started_again(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(ONE_SHOT))
+def test_one_shot_services_do_not_restart(name: str) -> None:
     assert SERVICES[name]["restart"] == "no"
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_nobody_waits_for_a_service_without_a_condition(name: str) -> None:
-    for other, how in SERVICES[name].get("depends_on", {}).items():
-        expected = "service_completed_successfully" if other in ONCE else "service_healthy"
-        assert how == {"condition": expected}
+def test_dependencies_have_a_condition(name: str) -> None:
+    for other, dependency in SERVICES[name].get("depends_on", {}).items():
+        expected = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
+        assert dependency == {"condition": expected}
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_an_image_of_ours_runs_as_nobody_special_and_holds_no_setting(name: str) -> None:
-    dockerfile = (ROOT / OURS[name]["build"]["dockerfile"]).read_text()
+@pytest.mark.parametrize("name", BUILT)
+def test_built_images_run_unprivileged_and_contain_no_settings(name: str) -> None:
+    dockerfile = (ROOT / BUILT[name]["build"]["dockerfile"]).read_text()
     stages = re.findall(r"^FROM (\S+)", dockerfile, flags=re.MULTILINE)
     assert stages == ["${PYTHON_IMAGE}"] * 2
     assert dockerfile.startswith("#")
     assert "ARG PYTHON_IMAGE=python:3.11-slim-bookworm\n" in dockerfile
     final = dockerfile.rpartition("\nFROM ")[2]
     assert re.findall(r"^USER (\S+)$", final, flags=re.MULTILINE) == ["app"]
-    assert "ARG" not in final, "it would be in the image's history"
+    assert "ARG" not in final, "it would be recorded in the image's history"
     assert all(not value for name, value in re.findall(r"^ARG (PIP_\w+)(=.*)?$", dockerfile, re.MULTILINE))
 
 
-def test_dependencies_come_before_code() -> None:
-    """So a change of the code leaves the layer with them as it is."""
-    for service in OURS.values():
+def test_dependencies_are_installed_before_code_is_copied() -> None:
+    """A code change then does not invalidate the layer with the dependencies."""
+    for service in BUILT.values():
         dependencies = (ROOT / service["build"]["dockerfile"]).read_text().split("pip --python")[0]
         copied = " ".join(re.findall(r"^COPY (.+) \S+$", dependencies, flags=re.MULTILINE)).split()
         assert set(copied) <= {"pyproject.toml", "constraints.txt", "bentos/sentiment/requirements.txt"}
 
 
-def test_the_train_image_has_what_the_pipeline_asks_for() -> None:
-    """pip gets the wheels with the data, and `dvc exp run` makes commits, which have an author."""
-    dockerfile = (ROOT / OURS["train"]["build"]["dockerfile"]).read_text()
+def test_the_train_image_has_pip_and_a_git_author() -> None:
+    """The pipeline downloads wheels with pip, and `dvc exp run` creates commits, which need an author."""
+    dockerfile = (ROOT / BUILT["train"]["build"]["dockerfile"]).read_text()
     assert "python -m venv /venv" in dockerfile
     assert all(f"git config --system user.{name} " in dockerfile for name in ("name", "email"))
 
 
-def test_a_training_leaves_another_one_in_the_same_volume_alone(tmp_path: Path) -> None:
+def test_a_second_training_in_the_same_volume_is_rejected(tmp_path: Path) -> None:
     script = (ROOT / "deploy/docker/train").read_text().replace("/workspace", str(tmp_path))
     (tmp_path / "code-of-the-other").touch()
     other = os.open(tmp_path, os.O_RDONLY)
@@ -96,26 +96,26 @@ def test_a_training_leaves_another_one_in_the_same_volume_alone(tmp_path: Path) 
     refused = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
     os.close(other)
     assert refused.returncode == 1
-    assert "another training is under way" in refused.stderr
+    assert "another training is running" in refused.stderr
     assert (tmp_path / "code-of-the-other").exists()
 
 
-def test_no_secret_is_written_down_and_each_is_required() -> None:
+def test_secrets_are_required_and_have_no_default() -> None:
     for line in TEXT.splitlines():
         if re.search(r"PASSWORD|API_KEY:", line):
             assert re.search(r"\$\{[A-Z_]+:\?is not set\. Run make secrets\}", line), line
     assert set(re.findall(r"\$\{([A-Z_]+):\?", TEXT)) == SECRETS
 
 
-def test_every_variable_is_in_the_example_environment() -> None:
+def test_env_example_lists_every_variable() -> None:
     listed = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), flags=re.MULTILINE))
-    used = set(re.findall(r"\$\{([A-Z_]+)", TEXT)) | passed_on(*SERVICES)
+    used = set(re.findall(r"\$\{([A-Z_]+)", TEXT)) | inherited(*SERVICES)
     assert used <= listed
 
 
-def test_every_setting_reaches_the_process_that_reads_it() -> None:
-    elsewhere = {"DATABASE_DIRECT_URL", "API_DATABASE_PGBOUNCER"}  # there is no pgbouncer here
-    wanted = variables(ApiSettings) - elsewhere
+def test_every_setting_reaches_its_process() -> None:
+    unused = {"DATABASE_DIRECT_URL", "API_DATABASE_PGBOUNCER"}  # the stack has no pgbouncer
+    wanted = variables(ApiSettings) - unused
     for name in ("api", "worker", "migrate"):
         assert wanted <= SERVICES[name]["environment"].keys()
     bento = variables(BentoSettings)
@@ -124,13 +124,13 @@ def test_every_setting_reaches_the_process_that_reads_it() -> None:
     assert promotion | {"MLFLOW_TRACKING_URI"} == set(SERVICES["train"]["environment"])
 
 
-def passed_on(*names: str) -> set[str]:
-    """Variables that containers get as the environment has them, or not at all."""
+def inherited(*names: str) -> set[str]:
+    """Variables that containers inherit from the environment or .env, if set."""
     environments = (SERVICES[name].get("environment", {}) for name in names)
     return {variable for found in environments for variable, value in found.items() if value is None}
 
 
-def test_mlflow_takes_the_hosts_by_which_it_is_reached() -> None:
+def test_mlflow_allows_the_host_names_of_its_clients() -> None:
     hosts = SERVICES["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
     for name in ("bento", "train"):
         assert SERVICES[name]["environment"]["MLFLOW_TRACKING_URI"].removeprefix("http://") in hosts
@@ -139,17 +139,17 @@ def test_mlflow_takes_the_hosts_by_which_it_is_reached() -> None:
     assert "127.0.0.1:${MLFLOW_PORT:-5000}" in hosts
 
 
-def test_images_have_the_version_of_the_project() -> None:
+def test_image_tags_match_the_project_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert {service["image"].rpartition(":")[2] for service in OURS.values()} == {version}
+    assert {service["image"].rpartition(":")[2] for service in BUILT.values()} == {version}
 
 
-def test_only_loopback_is_published() -> None:
+def test_ports_are_published_on_loopback_only() -> None:
     assert all(port.startswith("127.0.0.1:") for one in SERVICES.values() for port in one.get("ports", []))
 
 
-def test_what_the_train_image_leaves_out_git_leaves_out_too() -> None:
-    """Else the commit that a run is tagged with would look changed."""
+def test_dockerignore_excludes_no_tracked_file() -> None:
+    """Otherwise the checkout in the train image would look modified and its runs would be tagged dirty."""
     patterns = [
         line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in ("#", "")
     ]
@@ -175,8 +175,8 @@ def test_docker_compose_refuses_to_start_without_secrets(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(not shutil.which("docker-compose"), reason="needs docker-compose: apt-get install it")
-def test_the_way_to_an_empty_stack_takes_the_volumes_of_every_profile() -> None:
-    keeping = [service for service in SERVICES.values() if "volumes" in service]
-    profiles = {profile for service in keeping for profile in service.get("profiles", [])}
-    watching = {"observability"}  # what was measured stays true
-    assert profiles - watching == set(re.findall(r"--profile (\w+)", Compose().way_to_empty()))
+def test_the_command_to_empty_the_stack_includes_every_profile_with_volumes() -> None:
+    with_volumes = [service for service in SERVICES.values() if "volumes" in service]
+    profiles = {profile for service in with_volumes for profile in service.get("profiles", [])}
+    kept = {"observability"}  # its metrics stay valid
+    assert profiles - kept == set(re.findall(r"--profile (\w+)", Compose().empty_command()))

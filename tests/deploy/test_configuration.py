@@ -16,7 +16,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return Settings(var_dir=tmp_path / "100% var", postgres_password="pass-phrase")
 
 
-def test_a_percent_sign_in_a_path_survives(settings: Settings) -> None:
+def test_percent_signs_in_paths_are_escaped(settings: Settings) -> None:
     parser = configparser.ConfigParser(inline_comment_prefixes=(";",))
     parser.read_string(configuration(settings, services(settings).values()))
     assert parser["supervisord"]["pidfile"] == f"{settings.var_dir}/run/supervisord.pid"
@@ -25,11 +25,11 @@ def test_a_percent_sign_in_a_path_survives(settings: Settings) -> None:
     assert parser["program:api"]["command"] == f"{sys.executable} -m deploy.local.launch api"
 
 
-def test_no_secret_is_written_down(settings: Settings) -> None:
+def test_secrets_are_left_out(settings: Settings) -> None:
     assert "pass-phrase" not in configuration(settings, services(settings).values())
 
 
-def test_another_database_means_no_postgres(settings: Settings) -> None:
-    elsewhere = settings.model_copy(update={"database_url": "postgresql+asyncpg://u@db/x"})
-    assert list(services(elsewhere)) == ["mlflow", "bento", "api", "worker"]
-    assert services(elsewhere)["api"].environment["DATABASE_URL"] == "postgresql+asyncpg://u@db/x"
+def test_an_external_database_replaces_postgres(settings: Settings) -> None:
+    external = settings.model_copy(update={"database_url": "postgresql+asyncpg://u@db/x"})
+    assert list(services(external)) == ["mlflow", "bento", "api", "worker"]
+    assert services(external)["api"].environment["DATABASE_URL"] == "postgresql+asyncpg://u@db/x"

@@ -6,33 +6,33 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.demo import Clock, demo
+from deploy.local.demo import StepTimer, demo
+from tests.deploy.stack import interruptible
 
 
 def makefile(folder: Path, **recipes: str) -> None:
-    """A Makefile whose steps succeed unless told otherwise."""
+    """Write a Makefile whose steps succeed, except for the given recipes."""
     steps = dict.fromkeys(("ingest", "repro", "promote", "up"), "true") | recipes
     text = "".join(f"{name}:\n\t@{recipe}\n" for name, recipe in steps.items())
     (folder / "Makefile").write_text(f".PHONY: {' '.join(steps)}\n{text}")
 
 
-def test_the_failed_step_is_named_and_ends_it(
+def test_a_failed_step_is_named_and_ends_the_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     makefile(tmp_path, repro="echo went wrong; exit 3", promote="touch promoted")
-    assert demo(None) == 2  # what make answers for any failed recipe
+    assert demo(None) == 2  # the exit code of make for any failed recipe
     output = capfd.readouterr().out
     assert "went wrong" in output
-    assert "the step `repro` failed" in output
+    assert "step `repro` failed" in output
     assert not (tmp_path / "promoted").exists()
 
 
-def test_an_interrupt_ends_the_step_too(tmp_path: Path) -> None:
+def test_an_interrupt_ends_the_running_step(tmp_path: Path) -> None:
     makefile(tmp_path, repro="echo begun $$$$; exec sleep 60")
-    words = [sys.executable, "-m", "deploy.local", "demo"]
     with subprocess.Popen(
-        words,
+        interruptible(sys.executable, "-m", "deploy.local", "demo"),
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -42,16 +42,16 @@ def test_an_interrupt_ends_the_step_too(tmp_path: Path) -> None:
         assert process.stdout
         pid = next(int(line.split()[1]) for line in process.stdout if line.startswith("begun"))
         os.killpg(process.pid, signal.SIGINT)  # as the terminal does
-        output = process.communicate(timeout=30)[0]
+        output = process.communicate(timeout=120)[0]
     assert process.returncode == 130
     assert "interrupted: run `demo` again" in output
     assert not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def test_the_table_adds_up() -> None:
-    clock = Clock(install_seconds=60)
-    with clock.step("ingest"):
+def test_the_table_shows_the_total() -> None:
+    timer = StepTimer(install_seconds=60)
+    with timer.step("ingest"):
         pass
-    lines = clock.table().splitlines()
+    lines = timer.table().splitlines()
     assert lines[1].split() == ["install", "60.0"]
     assert lines[-1].split() == ["total", "60.0"]

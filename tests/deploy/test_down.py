@@ -1,22 +1,22 @@
 from tests.deploy.stack import Stack, is_alive, wait_for
 
 
-def test_down_ends_every_process_and_keeps_the_data(stack: Stack) -> None:
+def test_down_stops_every_process_and_keeps_the_data(stack: Stack) -> None:
     stack.run("up", "postgres")
     started = stack.processes()
     assert len(started) >= 5
-    assert "data stays" in stack.run("down")
+    assert "the data is kept" in stack.run("down")
     assert not [process for process in started if is_alive(process)]
     assert not stack.supervisor.is_running()
     assert (stack.var / "postgres" / "PG_VERSION").exists()
     assert not (stack.var / "postgres" / "postmaster.pid").exists()
 
 
-def test_down_is_fine_when_nothing_is_up(fresh: Stack) -> None:
+def test_down_accepts_a_stack_that_is_not_running(fresh: Stack) -> None:
     assert fresh.run("down") == "nothing was running\n"
 
 
-def test_down_finds_what_a_killed_supervisord_left(stack: Stack) -> None:
+def test_down_stops_the_processes_of_a_killed_supervisord(stack: Stack) -> None:
     stack.run("up", "postgres")
     started = stack.processes()
     supervisord = stack.supervisord()
@@ -29,7 +29,7 @@ def test_down_finds_what_a_killed_supervisord_left(stack: Stack) -> None:
     assert not stack.supervisor.socket.exists()
 
 
-def test_down_leaves_another_stack_alone(stack: Stack, fresh: Stack) -> None:
+def test_down_leaves_another_stack_running(stack: Stack, fresh: Stack) -> None:
     stack.run("up", "postgres")
     fresh.run("up", "postgres")
     other = fresh.pid("postgres")

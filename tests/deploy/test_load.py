@@ -4,19 +4,19 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local.demo import VISITOR, ask
-from deploy.local.load import AT_ONCE, load, read_reviews
+from deploy.local.demo import DEMO_AUTHOR, create_and_analyze
+from deploy.local.load import CONCURRENCY, load_reviews, read_reviews
 from deploy.local.settings import StackError
 
 REVIEWS = [(f"movie-{number % 3}", f"text {number}") for number in range(250)]
 
 
 class FakeApi:
-    """The part of the API's contract that the demo uses, in memory, newest first, in pages."""
+    """The endpoints that the demo uses, in memory: pages with the newest review first."""
 
     def __init__(self) -> None:
         self.reviews: list[dict[str, str]] = []
-        self.open = self.most_open = 0
+        self.in_flight = self.max_in_flight = 0
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path.removeprefix("/api/reviews").strip("/")
@@ -37,49 +37,49 @@ class FakeApi:
         return httpx.Response(200, json={"items": found[begin : begin + limit], "next_cursor": cursor})
 
     def client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.MockTransport(self.counted), base_url="http://api")
+        return httpx.AsyncClient(transport=httpx.MockTransport(self.count_and_answer), base_url="http://api")
 
-    async def counted(self, request: httpx.Request) -> httpx.Response:
-        self.open += 1
-        self.most_open = max(self.most_open, self.open)
+    async def count_and_answer(self, request: httpx.Request) -> httpx.Response:
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
             return await self.answer(request)
         finally:
-            self.open -= 1
+            self.in_flight -= 1
 
 
 async def test_every_review_is_loaded_once() -> None:
     api = FakeApi()
     async with api.client() as client:
-        assert await load(client, REVIEWS) == 250
-        assert await load(client, REVIEWS) == 0
+        assert await load_reviews(client, REVIEWS) == 250
+        assert await load_reviews(client, REVIEWS) == 0
     assert sorted((review["movie_id"], review["text"]) for review in api.reviews) == sorted(REVIEWS)
-    assert api.most_open <= AT_ONCE
+    assert api.max_in_flight <= CONCURRENCY
 
 
-async def test_an_interrupted_load_is_completed() -> None:
+async def test_a_second_load_completes_an_interrupted_one() -> None:
     api = FakeApi()
     async with api.client() as client:
-        await load(client, REVIEWS[:100])
+        await load_reviews(client, REVIEWS[:100])
         api.reviews.append({"id": "x", "movie_id": "movie-0", "text": REVIEWS[150][1], "author": "a person"})
-        assert await load(client, REVIEWS) == 150
+        assert await load_reviews(client, REVIEWS) == 150
 
 
-async def test_the_first_error_ends_it_with_the_apis_words() -> None:
+async def test_the_first_error_is_raised_with_the_response() -> None:
     def broken(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(503, json={"title": "database is away"})
+        return httpx.Response(503, json={"title": "database is down"})
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(broken), base_url="http://api") as client:
-        with pytest.raises(StackError, match=r"GET http://api/api/reviews/.* answered 503.*database is away"):
-            await load(client, REVIEWS)
+        with pytest.raises(StackError, match=r"GET http://api/api/reviews/.* returned 503.*database is down"):
+            await load_reviews(client, REVIEWS)
 
 
-async def test_the_visitors_review_is_there_once(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_second_demo_replaces_its_review(capsys: pytest.CaptureFixture[str]) -> None:
     api = FakeApi()
     async with api.client() as client:
-        await ask(client, "movie-0")
-        await ask(client, "movie-0")
-    assert [review["author"] for review in api.reviews] == [VISITOR]
+        await create_and_analyze(client, "movie-0")
+        await create_and_analyze(client, "movie-0")
+    assert [review["author"] for review in api.reviews] == [DEMO_AUTHOR]
     output = capsys.readouterr().out
     assert "POST /api/reviews " in output
     assert '"label": "positive"' in output
@@ -93,6 +93,6 @@ def test_the_most_reviewed_movies_come_first(tmp_path: Path) -> None:
     assert len(read_reviews(path, 2)) == 2
 
 
-def test_no_validation_data_names_the_way_out(tmp_path: Path) -> None:
+def test_missing_validation_data_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="make repro"):
         read_reviews(tmp_path / "validation.csv", 500)

@@ -1,4 +1,4 @@
-"""The rules and the dashboard by themselves; tests/e2e asks running processes for what is in them."""
+"""The Prometheus rules and the dashboard as files. tests/e2e compares them with running processes."""
 
 import re
 import shutil
@@ -10,9 +10,8 @@ import yaml
 
 from deploy.local.observe import configuration, observe
 from deploy.local.settings import Settings, StackError
-from tests.deploy.queries import ROOT, RULES, panels, queries, rules, series
+from tests.deploy.queries import OPERATIONS, ROOT, RULES, metric_names, panels, queries, rules
 
-OPERATIONS = ROOT / "docs" / "how-to" / "operations.md"
 needs_promtool = pytest.mark.skipif(
     not shutil.which("promtool"), reason="needs promtool: apt-get install prometheus"
 )
@@ -24,32 +23,34 @@ def promtool(*words: str) -> None:
 
 
 @needs_promtool
-def test_promtool_finds_the_configuration_and_the_rules_in_order() -> None:
+def test_promtool_accepts_the_configuration_and_the_rules() -> None:
     promtool("check", "config", str(RULES.with_name("prometheus.yml")))
     promtool("check", "rules", str(RULES))
 
 
 @needs_promtool
-def test_the_alerts_come_when_they_should() -> None:
+def test_the_rules_pass_their_promtool_tests() -> None:
     promtool("test", "rules", str(RULES.with_name("rules.test.yml")))
 
 
-def test_every_alert_is_tested_both_ways() -> None:
+def test_every_alert_is_tested_firing_and_not_firing() -> None:
     tests = yaml.safe_load(RULES.with_name("rules.test.yml").read_text())["tests"]
-    asked = [one for test in tests for one in test.get("alert_rule_test", ())]
+    alert_tests = [one for test in tests for one in test.get("alert_rule_test", ())]
     for name in {rule["alert"] for rule in rules() if "alert" in rule}:
-        expected = [bool(one["exp_alerts"]) for one in asked if one["alertname"] == name]
+        expected = [bool(one["exp_alerts"]) for one in alert_tests if one["alertname"] == name]
         assert {True, False} == set(expected), name
 
 
-def test_every_alert_says_how_bad_it_is_and_where_to_read_on() -> None:
+def test_every_alert_has_a_severity_and_a_runbook() -> None:
     for rule in rules():
         if "alert" in rule:
             assert rule["labels"]["severity"] in ("page", "ticket", "info")
-            assert re.fullmatch(r"docs/how-to/operations\.md#[a-z-]+", rule["annotations"]["runbook"])
+            page, _, heading = rule["annotations"]["runbook"].partition("#")
+            assert page == OPERATIONS.relative_to(ROOT).as_posix()
+            assert re.fullmatch("[a-z-]+", heading)
 
 
-def test_the_runbook_has_what_alerts_point_to() -> None:
+def test_every_runbook_link_leads_to_a_heading() -> None:
     headings = re.findall(r"^#+ (.+)$", OPERATIONS.read_text(), flags=re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
     for rule in rules():
@@ -57,31 +58,35 @@ def test_the_runbook_has_what_alerts_point_to() -> None:
             assert rule["annotations"]["runbook"].partition("#")[2] in anchors
 
 
-def test_the_names_in_a_query_are_found() -> None:
+def test_metric_names_are_extracted_from_a_query() -> None:
     query = 'sum by (route) (rate(a_total{b="c"}[5m])) / on (x) 0.001 * d:e:rate5m and up == 1 or absent(f)'
-    assert series(query) == {"a_total", "d:e:rate5m", "up", "f"}
-    assert len(set().union(*map(series, queries()))) > 20
+    assert metric_names(query) == {"a_total", "d:e:rate5m", "up", "f"}
+    assert len(set().union(*map(metric_names, queries()))) > 20
 
 
-def test_every_recorded_figure_is_made_before_it_is_asked_for() -> None:
+def test_every_queried_recording_rule_exists() -> None:
     recorded = {rule["record"] for rule in rules() if "record" in rule}
-    asked = {name for query in queries() for name in series(query) if ":" in name}
-    assert asked <= recorded
+    queried = {name for query in queries() for name in metric_names(query) if ":" in name}
+    assert queried <= recorded
     assert all(panel["targets"] and panel["title"] for panel in panels())
 
 
-def test_the_local_stack_is_asked_at_its_own_ports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_local_configuration_uses_the_ports_of_the_stack(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     settings = Settings(_env_file=None, api_port=1, bento_port=2, worker_metrics_port=3)
-    found = configuration(settings)
+    local = configuration(settings)
     containers = yaml.safe_load(RULES.with_name("prometheus.yml").read_text())
-    jobs = {job["job_name"]: job["static_configs"][0]["targets"] for job in found["scrape_configs"]}
+    jobs = {job["job_name"]: job["static_configs"][0]["targets"] for job in local["scrape_configs"]}
     assert jobs == {"api": ["127.0.0.1:1"], "worker": ["127.0.0.1:3"], "bento": ["127.0.0.1:2"]}
     assert jobs.keys() == {job["job_name"] for job in containers["scrape_configs"]}
-    assert found["rule_files"] == [str(tmp_path / "deploy/prometheus/rules.yml")]
+    assert local["rule_files"] == [str(tmp_path / "deploy/prometheus/rules.yml")]
 
 
-def test_without_prometheus_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_observe_without_prometheus_explains_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StackError, match="apt-get install prometheus"):
         observe(Settings(_env_file=None, var_dir=tmp_path))

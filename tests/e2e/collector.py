@@ -1,4 +1,4 @@
-"""A receiver of spans: OTLP over HTTP, as a collector takes them."""
+"""A receiver of OpenTelemetry spans: OTLP over HTTP."""
 
 import gzip
 import threading
@@ -18,16 +18,16 @@ class Span:
     trace_id: str
     span_id: str
     parent_id: str
-    began: int
+    started: int  # nanoseconds
     ended: int
 
     @property
     def milliseconds(self) -> float:
-        return (self.ended - self.began) / 1e6
+        return (self.ended - self.started) / 1e6
 
 
 class Collector:
-    """`with Collector() as collector:` it listens at `url` and keeps what comes in `spans`."""
+    """A context manager that listens at `url` and collects received spans in `spans`."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -47,15 +47,15 @@ class Collector:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def trace(self, trace_id: str, *names: str) -> list[Span]:
-        """The spans of a trace, once those of these names are here: processes send every five seconds.
+        """Wait for spans of these names in a trace, then return all its spans by start time.
 
-        Those below one in the same process have then come as well: they end before it.
+        Child spans of the same process have then arrived as well, since they end before their parent.
         """
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             found = [span for span in self.spans if span.trace_id == trace_id]
             if {span.name for span in found} >= set(names):
-                return sorted(found, key=lambda span: span.began)
+                return sorted(found, key=lambda span: span.started)
             assert time.monotonic() < deadline, found
             time.sleep(0.2)
 
@@ -71,14 +71,15 @@ class Collector:
 
 
 def read(body: bytes) -> list[Span]:
+    """Parse the body of an export request."""
     found = []
     for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-        words = {one.key: one.value.string_value for one in resource.resource.attributes}
+        attributes = {one.key: one.value.string_value for one in resource.resource.attributes}
         for scope in resource.scope_spans:
             for span in scope.spans:
                 found.append(
                     Span(
-                        words["service.name"],
+                        attributes["service.name"],
                         span.name,
                         span.trace_id.hex(),
                         span.span_id.hex(),
@@ -91,7 +92,7 @@ def read(body: bytes) -> list[Span]:
 
 
 def tree(spans: list[Span], parent: str = "", depth: int = 0) -> str:
-    """For a person: a line a span, what it did below it."""
+    """Format spans as an indented tree, for the output of a failed test."""
     known = {span.span_id for span in spans}
     lines = []
     for span in spans:

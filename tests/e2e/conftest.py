@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -5,31 +6,61 @@ import httpx
 import pytest
 
 from benchmarks.serving.processes import free_ports
-from tests.deploy.stack import Stack
+from deploy.backup.sqlite import Sqlite
+from tests.deploy.stack import Stack, stack_folder
 from tests.e2e.collector import Collector
 from tests.project import Project
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run the tests that share the stack in one worker of pytest-xdist."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            if Path(__file__).parent in item.path.parents and "stack" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group("e2e-stack"))
+
+
 @pytest.fixture(scope="session")
 def collector() -> Iterator[Collector]:
-    """Where all processes of the stack send their spans."""
+    """Receives the spans of every process of the stack."""
     with Collector() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def stack(trained: Project, collector: Collector) -> Iterator[Stack]:
-    """The whole stack, serving what the pipeline has just trained and registered."""
-    # Of 300 validation reviews three are a hundredth already.
+def served(trained: Project) -> Iterator[Project]:
+    """A copy of the trained project, whose registry and data these tests may change."""
+    database, artifacts = trained.folder / "var" / "mlflow.db", trained.folder / "var" / "mlartifacts"
+    with stack_folder() as folder:
+        project = Project(folder / "project")
+        shutil.copytree(trained.folder, project.folder, ignore=shutil.ignore_patterns("mlflow.db*"))
+        Sqlite(database, artifacts).dump(folder / "mlflow.db")
+        # Artifact URIs are absolute: the restore rewrites them for the copy.
+        var = project.folder / "var"
+        Sqlite(var / "mlflow.db", var / "mlartifacts").restore(folder / "mlflow.db")
+        yield project
+
+
+@pytest.fixture(scope="session")
+def stack(served: Project, collector: Collector) -> Iterator[Stack]:
+    """The whole stack, serving a model that the pipeline has trained and registered.
+
+    Tests that stop or break a service start it again.
+    """
+    # One of the few validation reviews is more than the default limit of one percentage point.
     limit = {"SENTIMENT_PROMOTE_MAX_ACCURACY_LOSS": "0.05"}
-    trained.run("python", "-m", "bentos.sentiment.promote", "--alias", "challenger", env=limit)
-    stack = Stack(Path(trained.folder))
-    # What a killed worker had claimed is due again so much later.
+    served.run("python", "-m", "bentos.sentiment.promote", "--alias", "challenger", env=limit)
+    stack = Stack(served.folder)
+    worker, prometheus = free_ports(2)
+    settings = {
+        "WORKER_LEASE_SECONDS": 15,  # until the reviews that a killed worker claimed are pending again
+        "LOG_FORMAT": "json",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "WORKER_METRICS_PORT": worker,
+        "PROMETHEUS_PORT": prometheus,
+    }
     with (stack.root / ".env.example").open("a") as example:
-        example.write("WORKER_LEASE_SECONDS=15\n")
-        example.write(f"LOG_FORMAT=json\nOTEL_EXPORTER_OTLP_ENDPOINT={collector.url}\n")
-        worker, prometheus = free_ports(2)
-        example.write(f"WORKER_METRICS_PORT={worker}\nPROMETHEUS_PORT={prometheus}\n")
+        example.writelines(f"{name}={value}\n" for name, value in settings.items())
     try:
         stack.run("up")
         yield stack
@@ -38,7 +69,7 @@ def stack(trained: Project, collector: Collector) -> Iterator[Stack]:
 
 
 def connect(stack: Stack) -> httpx.Client:
-    """A client of the API: the one place that knows what every request needs."""
+    """A client of the API with the options that every request needs."""
     key = {"Authorization": f"Bearer {stack.api_key}"}
     return httpx.Client(base_url=stack.url("API_PORT", ""), headers=key, timeout=30, trust_env=False)
 

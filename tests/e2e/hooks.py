@@ -1,4 +1,4 @@
-"""What schemathesis must be told of our API: it loads this file by its name (SCHEMATHESIS_HOOKS)."""
+"""Hooks for schemathesis, which loads this module by its name in SCHEMATHESIS_HOOKS."""
 
 from typing import Any
 
@@ -10,6 +10,6 @@ from schemathesis import GenerationMode
 def before_call(
     context: schemathesis.HookContext, case: schemathesis.Case[Any], kwargs: dict[str, Any]
 ) -> None:
-    """A cursor is good only as a page gave it, which a schema cannot say: none is made up as a valid one."""
+    """Drop generated cursors from valid requests: only a cursor from an earlier page is valid."""
     if case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE:
         case.query.pop("cursor", None)

@@ -1,4 +1,4 @@
-"""The OpenAPI document and the commands of docs/how-to/call-the-api.md, tried on the whole running stack."""
+"""The OpenAPI document and the documented client code, tested against the running stack."""
 
 import os
 import re
@@ -12,11 +12,11 @@ from tests.deploy.stack import Stack
 from tests.postgres import ROOT
 
 CASES = 40
-"""For each operation and phase. `--seed` makes a failure come again."""
+"""Per operation and phase. `--seed` makes failures reproducible."""
 
 
-def test_schemathesis_finds_nothing(stack: Stack, tmp_path: Path) -> None:
-    """From generated requests, valid or not, to sequences of them; its toml says which checks are off."""
+def test_schemathesis_finds_no_violation(stack: Stack, tmp_path: Path) -> None:
+    """Sends generated requests, valid and invalid, and sequences of them."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli"),
@@ -36,45 +36,48 @@ def test_schemathesis_finds_nothing(stack: Stack, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+CLIENTS = ROOT / "docs" / "how-to" / "call-the-api.md"
+
+
 def block(language: str) -> str:
-    """The page's first block in a language."""
-    page = (ROOT / "docs" / "how-to" / "call-the-api.md").read_text(encoding="utf-8")
+    """Return the first code block of a language in the documentation for clients."""
+    page = CLIENTS.read_text(encoding="utf-8")
     found = re.search(rf"```{language}\n(.*?)```", page, re.DOTALL)
     assert found
     return found[1].replace("http://127.0.0.1:8000", "$URL" if language == "sh" else "{URL}")
 
 
 @pytest.fixture
-def here(stack: Stack) -> dict[str, str]:
+def client_environment(stack: Stack) -> dict[str, str]:
     return {**os.environ, "URL": stack.url("API_PORT", ""), "API_KEY": stack.api_key}
 
 
-def test_the_curl_commands_work(stack: Stack, here: dict[str, str]) -> None:
+def test_the_documented_curl_commands_work(stack: Stack, client_environment: dict[str, str]) -> None:
     strict = 'set -euo pipefail; curl() { command curl --silent --show-error --fail-with-body "$@"; }\n'
     done = subprocess.run(
         ["bash", "-c", strict + block("sh")],
         cwd=stack.root,
-        env=here,
+        env=client_environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for said in ("201 Created", '"Dull on second viewing."', "204 No Content", '"model_version"'):
-        assert said in done.stdout
+    for expected in ("201 Created", '"Dull on second viewing."', "204 No Content", '"model_version"'):
+        assert expected in done.stdout
 
 
-def test_the_python_example_works(stack: Stack, here: dict[str, str]) -> None:
-    script = block("python").replace("{URL}", here["URL"])
+def test_the_documented_python_code_works(stack: Stack, client_environment: dict[str, str]) -> None:
+    script = block("python").replace("{URL}", client_environment["URL"])
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-c", script],
             cwd=stack.root,
-            env=here,
+            env=client_environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
         assert "'label': 'positive'" in done.stdout
-    assert "edit conflict" in done.stdout, "the second run got the first one's answer, since edited"
+    assert "edit conflict" in done.stdout, "the second run updates an outdated review"

@@ -1,4 +1,4 @@
-"""One request, seen in the traces, the logs and the metrics of the processes that it went through."""
+"""Traces, logs and metrics of a request through all processes."""
 
 import contextlib
 import json
@@ -11,19 +11,19 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.deploy.queries import queries, rules, series
+from tests.deploy.queries import metric_names, queries, rules
 from tests.deploy.stack import Stack, wait_for
 from tests.e2e.collector import Collector, Span, tree
 
 
-def lines(stack: Stack, service: str, request_id: str) -> list[dict[str, Any]]:
-    """What a service has written about a request. Before it has read its settings it may write text."""
-    written = (stack.var / "log" / f"{service}.log").read_text().splitlines()
-    said = [json.loads(line) for line in written if line.startswith("{")]
-    return [line for line in said if line.get("request_id") == request_id]
+def records(stack: Stack, service: str, request_id: str) -> list[dict[str, Any]]:
+    """Return a service's log records of a request. Before the settings are read, lines are plain text."""
+    log = (stack.var / "log" / f"{service}.log").read_text().splitlines()
+    parsed = [json.loads(line) for line in log if line.startswith("{")]
+    return [record for record in parsed if record.get("request_id") == request_id]
 
 
-def test_one_request_is_one_trace(client: httpx.Client, collector: Collector) -> None:
+def test_a_request_is_one_trace_across_services(client: httpx.Client, collector: Collector) -> None:
     trace_id, parent_id = secrets.token_hex(16), secrets.token_hex(8)
     text = {"text": f"A warm film, seen by {trace_id}."}
     context = {"traceparent": f"00-{trace_id}-{parent_id}-01"}
@@ -32,16 +32,16 @@ def test_one_request_is_one_trace(client: httpx.Client, collector: Collector) ->
     print(tree(spans))
     (server,) = [span for span in spans if span.name == "POST /api/analyze"]
     (call,) = [span for span in spans if span.service == "api" and span.name == "POST"]
-    (answer,) = [span for span in spans if span.service == "Sentiment"]
+    (classify,) = [span for span in spans if span.service == "Sentiment"]
     assert server.parent_id == parent_id
     assert call.parent_id == server.span_id
-    assert answer.parent_id == call.span_id
-    assert server.began <= call.began <= call.ended <= server.ended
-    # Where the answer's span ends is not told: its caller may have read all of it before.
-    assert call.began <= answer.began <= call.ended
+    assert classify.parent_id == call.span_id
+    assert server.started <= call.started <= call.ended <= server.ended
+    # The Bento's span may end after its caller has read the whole response.
+    assert call.started <= classify.started <= call.ended
 
 
-def test_a_request_to_the_database_is_below_the_one_that_asked(
+def test_database_statements_are_child_spans_of_the_request(
     client: httpx.Client, collector: Collector
 ) -> None:
     trace_id = secrets.token_hex(16)
@@ -56,127 +56,119 @@ def test_a_request_to_the_database_is_below_the_one_that_asked(
     assert [one.name for one in statements][-3:] == ["BEGIN", "INSERT", "COMMIT;"]
 
 
-def test_the_worker_begins_a_trace_with_each_batch(client: httpx.Client, collector: Collector) -> None:
+def test_each_batch_of_the_worker_is_a_trace(client: httpx.Client, collector: Collector) -> None:
     before = len(collector.spans)
     review = {"movie_id": "traced", "author": "Ada", "text": "Warm and brave.", "rating": 9}
     created = client.post("/api/reviews", json=review)
-    wait_for(lambda: client.get(created.headers["Location"]).json()["sentiment"] is not None, seconds=20)
+    wait_for(lambda: client.get(created.headers["Location"]).json()["sentiment"] is not None)
     assert client.delete(f"/api/reviews/{created.json()['id']}").status_code == 204
 
     def batches() -> list[Span]:
         return [span for span in collector.spans[before:] if span.name == "analyze reviews"]
 
-    wait_for(lambda: bool(batches()), seconds=30)
+    wait_for(lambda: bool(batches()))
     batch = batches()[-1]
     assert batch.parent_id == ""
     spans = collector.trace(batch.trace_id, "POST /classify")
     assert {"POST", "UPDATE"} <= {span.name for span in spans if span.parent_id == batch.span_id}
 
 
-def test_what_is_asked_all_the_time_is_not_traced(
-    stack: Stack, client: httpx.Client, collector: Collector
-) -> None:
-    before = len(collector.spans)  # other tests have asked for what is nowhere, which is traced as GET
+def test_probes_and_metrics_are_not_traced(stack: Stack, client: httpx.Client, collector: Collector) -> None:
+    before = len(collector.spans)  # other tests requested unknown paths, which are traced as GET
     for path in ("/livez", "/readyz", "/metrics"):
         assert client.get(path).status_code == 200
     trace_id = secrets.token_hex(16)
     client.get("/api/movies", headers={"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"})
-    collector.trace(trace_id, "GET /api/movies")  # whatever came before it has been sent as well
+    collector.trace(trace_id, "GET /api/movies")  # spans of earlier requests have been sent by then
     names = {span.name for span in collector.spans}
     assert not any(re.search("livez|readyz|healthz|metrics", name) for name in names), names
-    # The statements and the question to the Bento behind them would begin traces of their own.
-    beginnings = {span.name for span in collector.spans[before:] if not span.parent_id}
-    assert not beginnings & {"GET", "SELECT", "UPDATE"}
+    # If traced, their statements and requests to the Bento would be root spans.
+    roots = {span.name for span in collector.spans[before:] if not span.parent_id}
+    assert not roots & {"GET", "SELECT", "UPDATE"}
 
 
-def test_the_lines_of_one_request_share_its_ids(
+def test_log_records_of_a_request_share_its_ids(
     stack: Stack, client: httpx.Client, collector: Collector
 ) -> None:
     request_id, trace_id = f"e2e-{secrets.token_hex(4)}", secrets.token_hex(16)
     headers = {"X-Request-ID": request_id, "traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
     answer = client.post("/api/analyze", json={"text": f"Dull, says {request_id}."}, headers=headers)
     assert answer.headers["X-Request-ID"] == request_id
-    # A line is written once the answer is out.
-    wait_for(lambda: all(lines(stack, name, request_id) for name in ("api", "bento")), seconds=10)
-    (of_api,), (of_bento,) = lines(stack, "api", request_id), lines(stack, "bento", request_id)
-    assert (of_api["service"], of_api["path"], of_api["status"]) == ("api", "/api/analyze", 200)
-    assert (of_bento["service"], of_bento["logger"]) == ("bento", "bentoml.access")
-    for line in (of_api, of_bento):
-        assert line["trace_id"] == trace_id
-        assert line["model_version"] == answer.json()["model_version"] == "1"
-
-
-def port(stack: Stack, name: str) -> str:
-    """A port that is none of those the stack has always."""
-    found: str = re.findall(rf"^{name}=(\d+)$", (stack.root / ".env").read_text(), re.MULTILINE)[-1]
-    return found
+    # A record is written after the response has been sent.
+    wait_for(lambda: all(records(stack, name, request_id) for name in ("api", "bento")))
+    (api_record,), (bento_record,) = records(stack, "api", request_id), records(stack, "bento", request_id)
+    assert (api_record["service"], api_record["path"], api_record["status"]) == ("api", "/api/analyze", 200)
+    assert (bento_record["service"], bento_record["logger"]) == ("bento", "bentoml.access")
+    for record in (api_record, bento_record):
+        assert record["trace_id"] == trace_id
+        assert record["model_version"] == answer.json()["model_version"] == "1"
 
 
 @pytest.mark.skipif(not shutil.which("prometheus"), reason="needs prometheus: apt-get install prometheus")
-def test_prometheus_sees_all_three_and_can_work_out_every_rule(stack: Stack, client: httpx.Client) -> None:
-    url = f"http://127.0.0.1:{port(stack, 'PROMETHEUS_PORT')}/api/v1"
+def test_prometheus_scrapes_all_targets_and_evaluates_every_rule(stack: Stack, client: httpx.Client) -> None:
+    url = f"http://127.0.0.1:{stack.setting('PROMETHEUS_PORT')}/api/v1"
 
-    def ask(path: str) -> Any:
+    def query(path: str) -> Any:
         with contextlib.suppress(httpx.TransportError):
-            answer = httpx.get(f"{url}{path}", trust_env=False, timeout=30)
-            return answer.json()["data"] if answer.is_success else None
+            response = httpx.get(f"{url}{path}", trust_env=False, timeout=30)
+            return response.json()["data"] if response.is_success else None
 
     def up() -> dict[str, str]:
-        found = ask("/query?query=up") or {"result": []}
+        found = query("/query?query=up") or {"result": []}
         return {one["metric"]["job"]: one["value"][1] for one in found["result"]}
 
     def rules() -> list[dict[str, Any]]:
-        return [rule for group in ask("/rules")["groups"] for rule in group["rules"]]
+        return [rule for group in query("/rules")["groups"] for rule in group["rules"]]
 
     def pages() -> list[dict[str, Any]]:
         return [rule for rule in rules() if rule.get("labels", {}).get("severity") == "page"]
 
     def failed() -> list[Any]:
-        found = ask("/query?query=api:failed:ratio_rate5m") or {"result": []}
+        found = query("/query?query=api:failed:ratio_rate5m") or {"result": []}
         return [one["value"][1] for one in found["result"]]
 
-    with stack.begin("observe") as watching:
+    with stack.begin("observe") as prometheus:
         try:
-            wait_for(lambda: up() == {"api": "1", "worker": "1", "bento": "1"}, seconds=60)
-            # Two answers at least are needed for a rate.
-            wait_for(lambda: client.get("/api/movies").is_success and failed() == ["0"], seconds=60)
-            # Each group of rules has its own moment in the interval; until then its health is unknown.
-            wait_for(lambda: all(rule["health"] != "unknown" for rule in rules()), seconds=30)
+            wait_for(lambda: up() == {"api": "1", "worker": "1", "bento": "1"})
+            # A rate needs at least two samples.
+            wait_for(lambda: client.get("/api/movies").is_success and failed() == ["0"])
+            # The health of a rule group is unknown until its first evaluation.
+            wait_for(lambda: all(rule["health"] != "unknown" for rule in rules()))
             assert {rule["health"] for rule in rules()} == {"ok"}, rules()
-            # Before its first look at the Bento, Prometheus has to take it for gone.
-            wait_for(lambda: {page["state"] for page in pages()} == {"inactive"}, seconds=30)
+            # Before the first scrape of the Bento, its absence is a firing condition.
+            wait_for(lambda: {page["state"] for page in pages()} == {"inactive"})
         finally:
-            watching.terminate()
+            prometheus.terminate()
 
 
 def exposed(url: str) -> set[str]:
-    """Names of the series that are at /metrics."""
+    """Return the names of the series at a /metrics URL."""
     text = httpx.get(url, trust_env=False, timeout=30).text
     return {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
 
 
-def test_what_rules_and_dashboard_ask_for_is_there(stack: Stack, client: httpx.Client) -> None:
+def test_every_queried_metric_is_exposed(stack: Stack, client: httpx.Client) -> None:
     assert client.post("/api/analyze", json={"text": "A last word."}).status_code == 200
     review = client.post("/api/reviews", json={"movie_id": "counted", "author": "Ada", "text": "Fine."})
-    wait_for(lambda: client.get(review.headers["Location"]).json()["sentiment"] is not None, seconds=20)
+    wait_for(lambda: client.get(review.headers["Location"]).json()["sentiment"] is not None)
     assert client.delete(f"/api/reviews/{review.json()['id']}").status_code == 204
     urls = {
         "api": stack.url("API_PORT", "/metrics"),
         "bento": stack.url("BENTO_PORT", "/metrics"),
-        "worker": f"http://127.0.0.1:{port(stack, 'WORKER_METRICS_PORT')}/metrics",
+        "worker": f"http://127.0.0.1:{stack.setting('WORKER_METRICS_PORT')}/metrics",
     }
-    # The champion's promotion is in the history, which the Bento reads when it first asks MLflow.
-    wait_for(lambda: "sentiment_promotions" in exposed(urls["bento"]), seconds=30)
-    there = {name: exposed(url) for name, url in urls.items()}
+    # The Bento reads the promotion history with its first request to MLflow.
+    wait_for(lambda: "sentiment_promotions" in exposed(urls["bento"]))
+    names = {name: exposed(url) for name, url in urls.items()}
     recorded = {rule["record"] for rule in rules() if "record" in rule}
-    wanted = set().union(*map(series, queries())) - recorded - {"up"}
-    assert wanted - set().union(*there.values()) <= NOT_YET
-    for name, of_each in PROMISED.items():
-        assert of_each <= there[name], name
+    queried = set().union(*map(metric_names, queries())) - recorded - {"up"}
+    assert queried - set().union(*names.values()) <= NOT_YET
+    for service, promised in PROMISED.items():
+        assert promised <= names[service], service
 
 
 NOT_YET = {
-    # Nothing may have been refused, or failed. tests/api/test_metrics.py and tests/bentos see to them.
+    # Absent until the first rejection or failure. tests/api/test_metrics.py and tests/bentos cover them.
     *("api_limit_refusals_total", "database_refusals_total"),
     *("sentiment_model_refusals_total", "sentiment_requests_refused_total"),
 }

@@ -1,143 +1,181 @@
-"""docs/how-to/operations.md, each block run as written after that very thing was broken."""
+"""The operations page: each block is run as written after breaking what it repairs."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import mlflow
+import httpx
 import pytest
-from mlflow import MlflowClient
 
-from bentos.sentiment.registry import MODEL
-from deploy.local.processes import ours
+from deploy.local.processes import stack_processes
 from tests.deploy.stack import Stack, wait_for
 from tests.e2e.conftest import connect
 from tests.e2e.runbook import PAGE, blocks, run
-from tests.project import Project
 
-REVIEW = {"movie_id": "at-three-in-the-morning", "author": "Ada", "text": "Warm, funny and brave."}
+REVIEW = {"movie_id": "reviewed-during-an-incident", "author": "Ada", "text": "Warm, funny and brave."}
+MODEL = "sentiment"
 
 
-def hang(stack: Stack, service: str) -> None:
-    """Stop its processes as a debugger would: they neither answer nor end."""
-    for process in ours(stack.var, service):
+def suspend(stack: Stack, service: str) -> None:
+    """Stop the processes of a service as a debugger would: they neither respond nor exit."""
+    for process in stack_processes(stack.var, service):
         process.suspend()
 
 
-def answers(stack: Stack) -> bool:
+def is_serving(stack: Stack) -> bool:
     with connect(stack) as client:
-        asked = client.post("/api/analyze", json={"text": "Fine."}), client.get("/api/movies")
-    return [answer.status_code for answer in asked] == [200, 200]
+        responses = client.post("/api/analyze", json={"text": "Fine."}), client.get("/api/movies")
+    return [response.status_code for response in responses] == [200, 200]
 
 
-def served(stack: Stack) -> str:
+def served_version(stack: Stack) -> str:
     with connect(stack) as client:
         version: str = client.post("/api/analyze", json={"text": "Fine."}).json().get("model_version", "")
     return version
 
 
+class Registry:
+    """MLflow's REST API. Its Python client would take seconds to import."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._http = httpx.Client(
+            base_url=stack.url("MLFLOW_PORT", "/api/2.0/mlflow"), trust_env=False, timeout=60
+        )
+
+    def call(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+        if method == "GET":
+            response = self._http.get(path, params=content)
+        else:
+            response = self._http.request(method, path, json=content)
+        assert response.is_success, response.text
+        found: dict[str, Any] = response.json()
+        return found
+
+    def version(self, alias: str) -> dict[str, Any]:
+        found = self.call("GET", "/registered-models/alias", name=MODEL, alias=alias)
+        version: dict[str, Any] = found["model_version"]
+        return version
+
+    def set_alias(self, alias: str, version: str) -> None:
+        self.call("POST", "/registered-models/alias", name=MODEL, alias=alias, version=version)
+
+
 @pytest.fixture
-def challenger(trained: Project) -> Iterator[str]:
-    """Another version of the same model, which is as good."""
-    mlflow.set_tracking_uri(trained.tracking_uri)  # a version's source is looked up where this leads
-    client = MlflowClient()
-    first = client.get_model_version_by_alias(MODEL, "champion")
-    made = client.create_model_version(
-        MODEL, first.source or "", run_id=first.run_id, tags=first.tags, model_id=first.model_id
-    )
-    before = client.get_model_version_by_alias(MODEL, "challenger").version
-    client.set_registered_model_alias(MODEL, "challenger", made.version)
-    yield str(made.version)
-    client.set_registered_model_alias(MODEL, "champion", first.version)  # whatever the test came to
-    client.set_registered_model_alias(MODEL, "challenger", before)
-    client.delete_model_version(MODEL, made.version)
-    mlflow.set_tracking_uri("")
+def challenger(stack: Stack) -> Iterator[str]:
+    """A second version of the champion's model; both have the same accuracy."""
+    registry = Registry(stack)
+    first, before = registry.version("champion"), registry.version("challenger")["version"]
+    copied = {name: first[name] for name in ("source", "run_id", "tags", "model_id") if name in first}
+    created = registry.call("POST", "/model-versions/create", name=MODEL, **copied)["model_version"][
+        "version"
+    ]
+    registry.set_alias("challenger", created)
+    yield created
+    registry.set_alias("champion", first["version"])  # even if the test failed
+    registry.set_alias("challenger", before)
+    registry.call("DELETE", "/model-versions/delete", name=MODEL, version=created)
 
 
-def test_every_link_leads_somewhere() -> None:
+def test_every_link_leads_to_a_heading() -> None:
     headings = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
     anchors = {heading.lower().replace(" ", "-") for heading in headings}
     assert set(re.findall(r"\]\(#([a-z-]+)\)", PAGE)) <= anchors
 
 
-def test_every_section_with_commands_is_tried() -> None:
+def test_every_section_with_commands_is_tested() -> None:
     tests = Path(__file__).parent.glob("test_*.py")
-    tried = "".join(path.read_text(encoding="utf-8") for path in tests)
+    tested = "".join(path.read_text(encoding="utf-8") for path in tests)
     with_commands = [part.partition("\n")[0] for part in PAGE.split("\n## ")[1:] if "```sh" in part]
     assert len(with_commands) == 11
-    assert all(f'"{heading}"' in tried for heading in with_commands)
+    assert all(f'"{heading}"' in tested for heading in with_commands)
 
 
 def test_begin(stack: Stack) -> None:
-    said = run(stack, blocks("Operations")[0].partition("\n")[2].partition("\n")[2])
-    assert "healthy" in said
-    assert '"bento":"ok"' in said
+    output = run(stack, blocks("Operations")[0].partition("\n")[2].partition("\n")[2])
+    assert "healthy" in output
+    assert '"bento":"ok"' in output
+    # `run` substitutes this command by its result.
+    assert stack.run("database-url").strip() == stack.database_url
 
 
 def test_promote_and_roll_back(stack: Stack, challenger: str) -> None:
-    before = served(stack)
+    before = served_version(stack)
     promote, rescore = blocks("Promote")
-    # The limits of a test of 300 reviews, and of a machine that has other things to do.
+    # Limits for the few validation reviews of a test, and for a busy machine.
     limits = {"SENTIMENT_PROMOTE_MAX_ACCURACY_LOSS": "0.05", "SENTIMENT_PROMOTE_MAX_LATENCY_RATIO": "100"}
     promote = promote.replace("why, in a sentence", "reason-of-the-test: why, in a sentence")
     run(stack, promote, **limits)
-    wait_for(lambda: served(stack) == challenger, seconds=180)
-    assert f"due for version {challenger}" in run(stack, rescore)
-    said = run(stack, *blocks("Roll back"))
-    assert "reason-of-the-test" in said
-    wait_for(lambda: served(stack) == before, seconds=180)
+    wait_for(lambda: served_version(stack) == challenger, seconds=180)
+    assert f"for version {challenger}" in run(stack, rescore)
+    assert "reason-of-the-test" in run(stack, *blocks("Roll back"))
+    wait_for(lambda: served_version(stack) == before, seconds=180)
+
+
+def test_a_stopped_bento_is_restarted(stack: Stack) -> None:
+    """Without the Bento, analyzing returns 503 and reviews can still be written."""
+    stack.supervisor.stop("bento")
+    with connect(stack) as client:
+        refused = client.post("/api/analyze", json={"text": "Fine."})
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) >= 1
+        created = client.post("/api/reviews", json=REVIEW)
+        assert created.status_code == 201
+        assert client.delete(f"/api/reviews/{created.json()['id']}").status_code == 204
+    restart(stack, "bento", "The model service is down")
 
 
 @pytest.mark.parametrize(
-    ("service", "heading"),
-    [
-        ("bento", "The model service is down"),
-        ("postgres", "The database is down"),
-        ("mlflow", "MLflow is down"),
-    ],
+    ("service", "heading"), [("postgres", "The database is down"), ("mlflow", "MLflow is down")]
 )
-def test_a_service_that_was_down_is_up(stack: Stack, service: str, heading: str) -> None:
+def test_stopped_storage_is_restarted(stack: Stack, service: str, heading: str) -> None:
     stack.supervisor.stop(service)
-    said = run(stack, *blocks(heading))
-    assert re.search(rf"^{service} +(stopped|exited)", said, re.MULTILINE)
-    wait_for(lambda: answers(stack), seconds=30)
+    restart(stack, service, heading)
+
+
+def restart(stack: Stack, service: str, heading: str) -> None:
+    output = run(stack, *blocks(heading))
+    assert re.search(rf"^{service} +(stopped|exited)", output, re.MULTILINE)
+    wait_for(lambda: is_serving(stack))
     assert "down" not in run(stack, "python -m deploy.local status")
 
 
-def test_late_sentiments(stack: Stack) -> None:
+def test_a_suspended_worker_is_restarted(stack: Stack) -> None:
     with connect(stack) as client:
-        hang(stack, "worker")
+        suspend(stack, "worker")
         location = client.post("/api/reviews", json=REVIEW).raise_for_status().headers["Location"]
-        said = run(stack, *blocks("Sentiments are late"))
-        assert re.search(r"^ +[1-9]\d* \| 00:00:", said, re.MULTILINE), "how many, and since when"
-        wait_for(lambda: client.get(location).json()["sentiment"] is not None, seconds=60)
+        output = run(stack, *blocks("Sentiments are late"))
+        assert re.search(r"^ +[1-9]\d* \| 00:00:", output, re.MULTILINE), (
+            "the count and age of pending reviews"
+        )
+        wait_for(lambda: client.get(location).json()["sentiment"] is not None)
 
 
 @pytest.mark.parametrize("heading", ["Too many errors", "Slow answers"])
-def test_where_to_look(stack: Stack, heading: str) -> None:
+def test_commands_for_diagnosis(stack: Stack, heading: str) -> None:
     run(stack, *blocks(heading))
-    wait_for(lambda: answers(stack), seconds=30)
+    wait_for(lambda: is_serving(stack))
 
 
 def test_disk_full(stack: Stack) -> None:
     look, delete = blocks("Disk full")
     assert "var/postgres" in run(stack, look)
     run(stack, delete)
-    assert answers(stack)
-    assert run(stack, "dvc status --quiet && echo as it was").endswith("as it was\n"), "no result was lost"
+    assert is_serving(stack)
+    assert run(stack, "dvc status --quiet && echo unchanged").endswith("unchanged\n"), "no result is lost"
 
 
-def test_a_key_that_leaked_is_refused_and_the_others_are_not(stack: Stack) -> None:
+def test_a_leaked_key_is_revoked_and_other_keys_stay_valid(stack: Stack) -> None:
     leaked = run(stack, "DATABASE_URL=$DATABASE python -m api.keys create leaks").strip()
-    revoke, another = blocks("A key leaked")
+    revoke, replace = blocks("A key leaked")
     with connect(stack) as client:
-        mine = {"Authorization": f"Bearer {leaked}"}
-        assert client.post("/api/reviews", json=REVIEW, headers=mine).status_code == 201
+        headers = {"Authorization": f"Bearer {leaked}"}
+        assert client.post("/api/reviews", json=REVIEW, headers=headers).status_code == 201
         run(stack, revoke, LEAKED=leaked)
-        assert client.post("/api/reviews", json=REVIEW, headers=mine).status_code == 401
+        assert client.post("/api/reviews", json=REVIEW, headers=headers).status_code == 401
         assert client.post("/api/reviews", json=REVIEW).status_code == 201
     before = stack.api_key
-    run(stack, another)
+    run(stack, replace)
     assert stack.api_key != before
     with connect(stack) as client:
         assert client.post("/api/reviews", json=REVIEW).status_code == 201

@@ -1,6 +1,6 @@
--- Two databases in one server, each with a role of its own that owns it and is nothing more.
--- Encoding and order are those of the local stack, whatever the image's locale.
--- PostgreSQL's image runs this once, on an empty volume.
+-- Create two databases, each owned by its own unprivileged role.
+-- Encoding and collation match the local stack, regardless of the image's locale.
+-- PostgreSQL's image runs this script once, on an empty volume.
 \getenv reviews_password REVIEWS_DATABASE_PASSWORD
 \getenv mlflow_password MLFLOW_DATABASE_PASSWORD
 CREATE ROLE reviews LOGIN PASSWORD :'reviews_password';

@@ -4,7 +4,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from api.batches import Batches
+from api.bento.batcher import Batcher
 from api.errors import UnavailableError
 
 CALLER: ContextVar[str] = ContextVar("caller", default="nobody")
@@ -30,20 +30,25 @@ class Model:
 
 def batches(
     model: Model,
-    requests: int = 1,
-    most_texts: int = 4,
-    most_seconds: float = 10.0,
-    most_waiting: int = 100,
-) -> Batches[str]:
-    return Batches(model, requests, most_texts, most_seconds, most_waiting)
+    max_requests: int = 1,
+    max_texts: int = 4,
+    max_seconds: float = 10.0,
+    max_pending: int = 100,
+) -> Batcher[str]:
+    return Batcher(model, max_requests, max_texts, max_seconds, max_pending)
 
 
-async def ask(asked: Batches[str], *callers: Sequence[str]) -> list[asyncio.Task[list[str]]]:
+async def ask(asked: Batcher[str], *callers: Sequence[str]) -> list[asyncio.Task[list[str]]]:
     """One task a caller, all of them waiting."""
-    tasks = [asyncio.create_task(asked.ask(texts)) for texts in callers]
-    for _ in range(3):
-        await asyncio.sleep(0)
+    tasks = [asyncio.create_task(asked.submit(texts)) for texts in callers]
+    await settle()
     return tasks
+
+
+async def settle() -> None:
+    """Let every task run until it waits."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def test_a_lone_caller_waits_for_nobody_and_the_next_ones_travel_together() -> None:
@@ -60,7 +65,7 @@ async def test_a_lone_caller_waits_for_nobody_and_the_next_ones_travel_together(
 
 async def test_no_more_requests_than_allowed_are_under_way() -> None:
     model = Model()
-    asked = batches(model, requests=2)
+    asked = batches(model, max_requests=2)
     tasks = [*(await ask(asked, ["a"])), *(await ask(asked, ["b"])), *(await ask(asked, ["c"]))]
     assert model.sent == [["a"], ["b"]]
     model.go.set()
@@ -72,26 +77,26 @@ async def test_who_asks_again_at_once_does_not_wait_for_others_to_come() -> None
     model.go.set()
     asked = batches(model)
     async with asyncio.timeout(1):
-        assert [await asked.ask(["a"]) for _ in range(3)] == [["A"]] * 3
+        assert [await asked.submit(["a"]) for _ in range(3)] == [["A"]] * 3
 
 
 async def test_no_more_texts_are_let_in_than_allowed() -> None:
     model = Model()
-    asked = batches(model, most_waiting=3)
+    asked = batches(model, max_pending=3)
     tasks = await ask(asked, ["a"], ["b"])
     with pytest.raises(UnavailableError) as raised:
-        await asked.ask(["c", "d"])
+        await asked.submit(["c", "d"])
     assert raised.value.retry_after == 1
     tasks += await ask(asked, ["e"])
     model.go.set()
     assert [await task for task in tasks] == [["A"], ["B"], ["E"]]
-    assert await asked.ask(["f", "g", "h"]) == ["F", "G", "H"], "there is room again"
+    assert await asked.submit(["f", "g", "h"]) == ["F", "G", "H"], "there is room again"
 
 
 async def test_more_texts_than_fit_are_sent_alone() -> None:
     model = Model()
     model.go.set()
-    (task,) = await ask(batches(model, most_texts=2), ["a", "b", "c"])
+    (task,) = await ask(batches(model, max_texts=2), ["a", "b", "c"])
     assert await task == ["A", "B", "C"]
     assert model.sent == [["a", "b", "c"]]
 
@@ -106,7 +111,7 @@ async def test_an_error_goes_to_those_whose_texts_were_sent() -> None:
         ValueError
     ] * 3
     model.error = None
-    assert await asked.ask(["d"]) == ["D"]
+    assert await asked.submit(["d"]) == ["D"]
 
 
 async def test_whose_caller_is_gone_is_not_sent() -> None:
@@ -125,7 +130,7 @@ async def test_whose_caller_is_gone_is_not_sent() -> None:
 
 async def test_who_would_wait_too_long_is_told_when_to_come_again() -> None:
     model = Model()
-    asked = batches(model, most_seconds=0.2)
+    asked = batches(model, max_seconds=0.2)
     (slow,) = await ask(asked, ["a"])
     await asyncio.sleep(0.25)
     model.go.set()
@@ -133,12 +138,12 @@ async def test_who_would_wait_too_long_is_told_when_to_come_again() -> None:
     model.go.clear()
     tasks = await ask(asked, *(["b"] for _ in range(8)))
     with pytest.raises(UnavailableError) as raised:
-        await asked.ask(["c"])
+        await asked.submit(["c"])
     assert raised.value.retry_after is not None
     assert 2 <= raised.value.retry_after <= 8  # eight texts at a quarter of a second each
     model.go.set()
     assert [await task for task in tasks] == [["B"]] * 8
-    assert await asked.ask(["d"]) == ["D"]
+    assert await asked.submit(["d"]) == ["D"]
 
 
 async def test_closing_leaves_nobody_waiting() -> None:
@@ -158,12 +163,12 @@ async def test_texts_travel_in_the_context_of_their_first_caller() -> None:
 
     async def call(name: str) -> None:
         CALLER.set(name)
-        await asked.ask([name])
+        await asked.submit([name])
 
     calls = [asyncio.create_task(call("ada"))]
-    await asyncio.sleep(0.01)  # hers is on its way
+    await settle()
     calls += [asyncio.create_task(call(name)) for name in ("bob", "cyd")]
-    await asyncio.sleep(0.01)
+    await settle()
     model.go.set()
     await asyncio.gather(*calls)
     assert model.sent == [["ada"], ["bob", "cyd"]]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from api.errors import UnavailableError
-from tests.api.test_sentiment import GOOD, connected
+from tests.api.bento.test_client import GOOD, connected
 
 Answer = Callable[[asyncio.StreamWriter], None]
 

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from api.bento.client import BentoClient
 from api.errors import BadGatewayError, GatewayTimeoutError, UnavailableError
-from api.models import Analysis, SentimentError
-from api.sentiment import SentimentClient
+from api.sentiments import Analysis, SentimentError
 from api.settings import Settings
 
 GOOD = {"label": "positive", "score": 0.9, "model_version": "3"}
@@ -24,9 +24,9 @@ def settings(**changed: Any) -> Settings:
 @asynccontextmanager
 async def connected(
     handler: Callable[[httpx.Request], Any] | None = None, **changed: Any
-) -> AsyncIterator[SentimentClient]:
+) -> AsyncIterator[BentoClient]:
     transport = None if handler is None else httpx.MockTransport(handler)
-    client = SentimentClient(settings(**changed), transport)
+    client = BentoClient(settings(**changed), transport)
     try:
         yield client
     finally:
@@ -181,19 +181,24 @@ async def test_an_answer_that_dribbles_in_is_a_timeout() -> None:
 
 async def test_who_comes_while_a_request_is_under_way_shares_the_next() -> None:
     sent: list[list[str]] = []
+    asked, go = asyncio.Event(), asyncio.Event()
 
     async def handler(request: httpx.Request) -> httpx.Response:
         texts = json.loads(request.content)["texts"]
         sent.append(texts)
-        await asyncio.sleep(0.1)
+        asked.set()
+        await go.wait()
         return httpx.Response(
             200, json=[BAD if text == "?" else {**GOOD, "model_version": text} for text in texts]
         )
 
     async with connected(handler, api_bento_max_requests=1) as client:
-        first = asyncio.create_task(client.classify(["1"]))
-        await asyncio.sleep(0.05)
-        answers = await asyncio.gather(first, *(client.classify([text]) for text in ("2", "?", "4")))
+        calls = [asyncio.create_task(client.classify(["1"]))]
+        await asked.wait()
+        calls += [asyncio.create_task(client.classify([text])) for text in ("2", "?", "4")]
+        await asyncio.sleep(0)  # each call has started
+        go.set()
+        answers = await asyncio.gather(*calls)
     assert sent == [["1"], ["2", "?", "4"]]
     versions = [getattr(answer, "model_version", None) for (answer,) in answers]
     assert versions == ["1", "2", None, "4"], "an error for one text is no error for its neighbours"

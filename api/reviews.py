@@ -1,0 +1,164 @@
+"""A review: what a client sends, the row in the database, what a client receives."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Self
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, DateTime, Index, String, Text, func, text, type_coerce
+from sqlmodel import Field, SQLModel, col
+from uuid_utils.compat import uuid7
+
+from api.fields import MOVIE_ID_EXAMPLE, TEXT_EXAMPLE, Author, MovieId, Rating, ReviewText
+from api.sentiments import Sentiment
+
+NEWEST_FIRST = text("created_at DESC"), text("id DESC")
+
+
+class ReviewBase(SQLModel):
+    author: Author = Field(sa_type=String(100), schema_extra={"examples": ["Ada"]})
+    text: ReviewText = Field(sa_type=Text, schema_extra={"examples": [TEXT_EXAMPLE]})
+    rating: Rating | None = Field(default=None, schema_extra={"examples": [9]})
+
+
+class ReviewCreate(ReviewBase):
+    # A misspelt field would otherwise be ignored silently.
+    model_config = {"extra": "forbid"}
+
+    movie_id: MovieId = Field(
+        description="IMDb id or slug of the movie.", schema_extra={"examples": [MOVIE_ID_EXAMPLE]}
+    )
+
+
+class ReviewUpdate(ReviewBase):
+    """A full replacement of the editable fields: an omitted rating becomes null."""
+
+    model_config = {"extra": "forbid"}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Review(ReviewBase, table=True):
+    """The row of a review.
+
+    `key_id` is the API key that wrote it, null for reviews older than API keys. `revision` counts edits.
+    `analyze_after` and `analyze_attempts` make the row an entry of the queue (api.review_queue).
+    """
+
+    __table_args__ = (
+        CheckConstraint("movie_id ~ '^[A-Za-z0-9_-]{1,64}$'", name="review_movie_id"),
+        CheckConstraint("char_length(author) BETWEEN 1 AND 100", name="review_author_length"),
+        CheckConstraint("char_length(text) BETWEEN 1 AND 20000", name="review_text_length"),
+        CheckConstraint("rating BETWEEN 1 AND 10", name="review_rating_range"),
+        CheckConstraint("sentiment_label IN ('positive', 'negative')", name="review_sentiment_label"),
+        CheckConstraint("sentiment_score BETWEEN 0 AND 1", name="review_sentiment_score"),
+        CheckConstraint(
+            "num_nulls(sentiment_label, sentiment_score, sentiment_model_version) IN (0, 3)",
+            name="review_sentiment_whole",
+        ),
+        # For the two listings: all reviews of a movie, and those with one label.
+        Index("review_newest", "movie_id", *NEWEST_FIRST),
+        Index("review_newest_by_label", "movie_id", "sentiment_label", *NEWEST_FIRST),
+        Index("review_due", "analyze_after", postgresql_where=text("analyze_after IS NOT NULL")),
+    )
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    movie_id: str = Field(sa_type=String(64))
+    key_id: str | None = Field(default=None, sa_type=String(16), foreign_key="api_key.id")
+    revision: int = 1
+    sentiment_label: str | None = Field(default=None, sa_type=String(8))
+    sentiment_score: float | None = None
+    sentiment_model_version: str | None = Field(default=None, sa_type=String(64))
+    analyze_after: datetime | None = Field(default=None, sa_column_kwargs={"server_default": func.now()})
+    analyze_attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def create(cls, new: ReviewCreate, key_id: str | None) -> Self:
+        """Build the row of a new review and queue it for analysis."""
+        now = _now()
+        review = cls.model_validate(new, update={"key_id": key_id, "created_at": now, "updated_at": now})
+        review.request_analysis()
+        return review
+
+    @property
+    def sentiment(self) -> Sentiment | None:
+        if self.sentiment_label is None:
+            return None
+        return Sentiment.model_validate(
+            {
+                "label": self.sentiment_label,
+                "score": self.sentiment_score,
+                "model_version": self.sentiment_model_version,
+            }
+        )
+
+    @property
+    def etag(self) -> str:
+        """Changes with every edit and with every new sentiment."""
+        version = self.sentiment_model_version
+        return f'"{self.revision}"' if version is None else f'"{self.revision}-{version}"'
+
+    def has_revision(self, etag: str) -> bool:
+        """Whether the review has not been edited since it had this ETag; its sentiment may have changed."""
+        return etag == f'"{self.revision}"' or etag.startswith(f'"{self.revision}-')
+
+    def request_analysis(self) -> None:
+        """Queue the text for analysis; the time comes from the database's clock, as in the worker."""
+        self.analyze_after = func.now()  # type: ignore[assignment]  # an SQL expression until the flush
+        self.analyze_attempts = 0
+
+    def replace(self, update: ReviewUpdate) -> None:
+        """Apply `update`. A new text drops the sentiment of the old one and is queued for analysis."""
+        if update.text != self.text:
+            self.sentiment_label = self.sentiment_score = self.sentiment_model_version = None
+            self.request_analysis()
+        self.sqlmodel_update(update)
+        self.revision += 1
+        self.updated_at = _now()
+
+
+class ReviewPublic(SQLModel):
+    id: UUID
+    movie_id: str
+    author: str
+    text: str
+    rating: int | None
+    sentiment: Sentiment | None = Field(description="Null until the model has classified the text.")
+    created_at: datetime
+    updated_at: datetime
+
+
+class ReviewsPublic(SQLModel):
+    items: list[ReviewPublic] = Field(description="Newest first.")
+    next_cursor: str | None = Field(
+        description="Pass it as `cursor` to get the next page; null on the last page."
+    )
+
+
+PUBLIC_COLUMNS: tuple[Any, ...] = (
+    *(Review.id, Review.movie_id, Review.author, Review.text, Review.rating),
+    *(Review.sentiment_label, Review.sentiment_score, Review.sentiment_model_version),
+    # asyncpg returns these in UTC already; SQLModel's type would convert every value again.
+    type_coerce(col(Review.created_at), DateTime(timezone=True)),
+    type_coerce(col(Review.updated_at), DateTime(timezone=True)),
+)
+"""The columns that `public_fields` reads, in order."""
+
+
+def public_fields(row: Sequence[Any]) -> dict[str, Any]:
+    """Return the fields of a ReviewPublic from a row of PUBLIC_COLUMNS, without building a Review."""
+    id, movie_id, author, text, rating, label, score, version, created_at, updated_at = row
+    return {
+        "id": id,
+        "movie_id": movie_id,
+        "author": author,
+        "text": text,
+        "rating": rating,
+        "sentiment": None if label is None else {"label": label, "score": score, "model_version": version},
+        "created_at": created_at,
+        "updated_at": updated_at,
+    }
