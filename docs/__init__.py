@@ -1,1 +1,0 @@
-"""The documentation site. `docs.generate` writes its reference."""
