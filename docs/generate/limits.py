@@ -6,10 +6,10 @@ from typing import Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 SYMBOLS = {
-    "gt": "> ",
-    "ge": "≥ ",
-    "lt": "< ",
-    "le": "≤ ",
+    "gt": "> ",
+    "ge": "≥ ",
+    "lt": "< ",
+    "le": "≤ ",
     "min_length": "length ≥ ",
     "max_length": "length ≤ ",
 }

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-
 WIDE = "---\nhide: [toc]\n---\n\n"
 """Put before a page of wide tables, it leaves their column the room of the table of contents."""
 
