@@ -32,7 +32,7 @@ NAMES |= {"ece": "calibration error"}
 def environment() -> Environment:
     """Templates of this package. In HTML every value is escaped: reviews are texts of strangers."""
     return Environment(
-        loader=PackageLoader("pipelines"),
+        loader=PackageLoader("pipelines.evaluate"),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
