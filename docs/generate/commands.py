@@ -27,7 +27,7 @@ PACKAGES = {
 INTERNAL = re.compile(
     r"benchmarks\.(bento|serving\..+|training\..+)|deploy\.(env|local\.launch)|bentos\..*\.champion"
 )
-WIDTH = "100"
+WIDTH = "86"
 
 
 class Parsing(BaseException):

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+WIDE = "---\nhide: [toc]\n---\n\n"
+"""Put before a page of wide tables, it leaves their column the room of the table of contents."""
+
 
 def page(title: str, source: str, *parts: str) -> str:
     """A page with its title, the note that it is generated from `source`, and its parts."""

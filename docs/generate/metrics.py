@@ -8,7 +8,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from api import metrics as api_metrics
 from bentos.sentiment import metrics as bento_metrics
-from docs.generate.markdown import code, table
+from docs.generate.markdown import WIDE, code, table
 from docs.generate.markdown import page as markdown_page
 
 HEAD = ("Metric", "Type", "Labels", "Meaning")
@@ -28,7 +28,7 @@ def row(metric: MetricWrapperBase) -> tuple[str, str, str, str]:
 def page() -> str:
     api = [row(metric) for metric in metrics(api_metrics)]
     worker = [line for line in api if line[0].startswith("`worker_")]
-    return markdown_page(
+    return WIDE + markdown_page(
         "Metrics",
         "the metric objects of `api` and `bentos`",
         "Every process answers `GET /metrics` in the Prometheus text format. A histogram `NAME` consists of "

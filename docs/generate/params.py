@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from docs.generate.limits import limits
-from docs.generate.markdown import block, code, table
+from docs.generate.markdown import WIDE, block, code, table
 from docs.generate.markdown import page as markdown_page
 from pipelines.core.params import Params
 
@@ -55,7 +55,7 @@ def page(params: Path, sweep: Path) -> str:
     for section in sections:
         own = [row(line) for line in found if line.path.partition(".")[0] == section]
         parts += [f"## `{section}`", table(("Parameter", "Type and limits", "Value", "Meaning"), own)]
-    return markdown_page(
+    return WIDE + markdown_page(
         "Training parameters",
         "`params.yaml` and the classes that check it",
         "Change a parameter in `params.yaml`, or for one experiment with `dvc exp run -S train.epochs=3`. "

@@ -13,7 +13,7 @@ from bentos.sentiment.settings import ROOT
 from bentos.sentiment.settings import Settings as BentoSettings
 from deploy.local.settings import Settings as LocalSettings
 from docs.generate.limits import limits
-from docs.generate.markdown import code, table
+from docs.generate.markdown import WIDE, code, table
 from docs.generate.markdown import page as markdown_page
 
 MODELS: dict[str, type[BaseSettings]] = {
@@ -87,7 +87,7 @@ def page(example: Path) -> str:
         "## Containers and everything else in `.env`",
         table(("Variable", "Value in .env.example", "Meaning"), others),
     ]
-    return markdown_page(
+    return WIDE + markdown_page(
         "Settings",
         "the settings classes of `api`, `bentos` and `deploy`, and from `.env.example`",
         "Every setting is an environment variable. The environment overrides the same line in `.env`, and an "
