@@ -6,6 +6,7 @@ import pytest
 from tests.deploy.stack import Stack, stack_folder
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marker
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run the tests that share the stack in one worker of pytest-xdist."""
     if config.pluginmanager.hasplugin("xdist"):

@@ -12,6 +12,7 @@ from tests.e2e.collector import Collector
 from tests.project import Project
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marker
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run the tests that share the stack in one worker of pytest-xdist."""
     if config.pluginmanager.hasplugin("xdist"):
@@ -54,6 +55,7 @@ def stack(served: Project, collector: Collector) -> Iterator[Stack]:
     worker, prometheus = free_ports(2)
     settings = {
         "WORKER_LEASE_SECONDS": 15,  # until the reviews that a killed worker claimed are pending again
+        "SENTIMENT_POLL_SECONDS": 2,  # until the Bento serves a promoted version
         "LOG_FORMAT": "json",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "WORKER_METRICS_PORT": worker,

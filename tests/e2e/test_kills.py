@@ -10,7 +10,7 @@ import httpx
 import psutil
 
 from deploy.local.processes import stack_processes
-from tests.deploy.stack import Stack, wait_for
+from tests.deploy.stack import Stack, is_alive, wait_for
 from tests.e2e.conftest import connect
 
 MOVIE = "written-during-kills"
@@ -93,6 +93,17 @@ def test_acknowledged_reviews_survive_and_get_a_sentiment(stack: Stack) -> None:
     assert (lost, duplicates, pending) == ([], 0, [])
     statuses = {reason for reason in writers.refused if reason.isdecimal()}
     assert statuses <= {"503"}, "the only error response is a retryable one"
+
+
+def test_mlflow_restarts_when_only_its_parent_is_killed(stack: Stack) -> None:
+    """The orphaned worker holds the port and must be stopped before a new one can start."""
+    parent = psutil.Process(stack.pid("mlflow"))
+    workers = parent.children(recursive=True)
+    assert workers
+    parent.kill()
+    wait_for(lambda: stack.pid("mlflow") not in (0, parent.pid))
+    stack.run("up", "mlflow")  # waits until it is healthy
+    assert not [worker for worker in workers if is_alive(worker)]
 
 
 def kill(stack: Stack, service: str) -> None:

@@ -73,6 +73,12 @@ def test_mlflow_serves_the_registry(stack: Stack) -> None:
     assert answer.json()["model_version"]["version"] == "1"
 
 
+def test_mlflow_rejects_other_host_names(stack: Stack) -> None:
+    url = stack.url("MLFLOW_PORT", "/api/2.0/mlflow/experiments/get?experiment_id=0")
+    assert httpx.get(url, trust_env=False, timeout=60).status_code == 200
+    assert httpx.get(url, trust_env=False, timeout=60, headers={"Host": "evil.example"}).status_code == 403
+
+
 def test_up_leaves_every_running_process_alone(stack: Stack) -> None:
     stack.run("up")
     before = stack.long_lived_pids()
