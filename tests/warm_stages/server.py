@@ -1,6 +1,7 @@
-"""Imports what the stages import, then forks a process for each request: `python -m tests.warm_stages.server`."""
+"""Imports what the stages import, then forks a process for each request."""
 
 import atexit
+import contextlib
 import json
 import os
 import runpy
@@ -67,10 +68,8 @@ def report_exit(selector: selectors.BaseSelector, child: Any, pid: int, client: 
     os.close(child)
     if client in [key.fileobj for key in selector.get_map().values()]:
         selector.unregister(client)
-        try:
+        with contextlib.suppress(BrokenPipeError):
             client.sendall(bytes([status if status >= 0 else 128 - status]))
-        except BrokenPipeError:
-            pass
     client.close()
 
 

@@ -1,4 +1,4 @@
-"""Turns `python -m pipelines.STAGE` into a request to tests.warm_stages.server; Python imports this at start."""
+"""Turns `python -m pipelines.STAGE` into a request to the server; Python imports this module at start."""
 
 import json
 import os
@@ -13,8 +13,12 @@ def forward(path: str) -> None:
     """Have the server run this command, pass signals on, and exit as the command did."""
     server = socket.socket(socket.AF_UNIX)
     server.connect(path)
-    request = {"argv": sys.orig_argv[2:], "cwd": os.getcwd(), "environment": dict(os.environ)}
-    request["ignores_interrupts"] = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    request = {
+        "argv": sys.orig_argv[2:],
+        "cwd": os.getcwd(),
+        "environment": dict(os.environ),
+        "ignores_interrupts": signal.getsignal(signal.SIGINT) == signal.SIG_IGN,
+    }
     body = json.dumps(request).encode()
     socket.send_fds(server, [len(body).to_bytes(4, "big")], [0, 1, 2])
     server.sendall(body)
