@@ -1,7 +1,10 @@
 """A project folder of its own, with a slice of the real reviews: what `dvc repro` is tried on."""
 
+import contextlib
 import csv
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -36,6 +39,14 @@ def variables(settings: type[BaseSettings]) -> set[str]:
     }
 
 
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    """For a command in a project: nothing set by the caller leads it to another store or folder."""
+    others = ("MLFLOW_", "DVC_", "SWEEP_")
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{mine['PATH']}"
+    return mine | {"PATH": path, "DO_NOT_TRACK": "true"} | dict(more)
+
+
 @dataclass(frozen=True)
 class Project:
     """A git and DVC project in `folder`; its MLflow store is in `folder`/var."""
@@ -50,11 +61,9 @@ class Project:
         self, *words: str, check: bool = True, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of our environment in the project; `check` shows its output when it fails."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        # Nothing that the caller has set may lead the project to another store or folder.
-        mine = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
-        mine |= {"PATH": path, "DO_NOT_TRACK": "true"} | dict(env or {})
-        done = subprocess.run(words, cwd=self.folder, env=mine, capture_output=True, text=True)
+        done = subprocess.run(
+            words, cwd=self.folder, env=environment(env or {}), capture_output=True, text=True
+        )
         assert not check or done.returncode == 0, f"{words}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done
 
@@ -94,3 +103,30 @@ def make_project(folder: Path, reviews: Path, count: int) -> Project:
     project.run("dvc", "add", "--quiet", "data")
     project.commit("a slice of the data")
     return project
+
+
+def copy_project(project: Project, folder: Path) -> Project:
+    """A copy in the new folder `folder` that shares nothing with the project.
+
+    Of var/, it has the MLflow store only: a stack may be running there.
+    """
+    var, store = project.folder / "var", "mlflow.db"
+
+    def ignored(path: str, names: list[str]) -> set[str]:
+        return set(names) - {"mlartifacts"} if Path(path) == var else set()
+
+    shutil.copytree(project.folder, folder, symlinks=True, ignore=ignored)
+    old, new = str(project.folder), str(folder)
+    with (
+        contextlib.closing(sqlite3.connect(var / store)) as original,
+        contextlib.closing(sqlite3.connect(folder / "var" / store)) as database,
+    ):
+        original.backup(database)
+        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            for _, column, *_ in database.execute(f'PRAGMA table_info("{table}")').fetchall():
+                # Both names come from the database itself.
+                update = f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?)'  # noqa: S608
+                database.execute(f'{update} WHERE instr("{column}", ?)', (old, new, old))
+        database.commit()
+    return Project(folder)

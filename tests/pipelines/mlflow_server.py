@@ -22,7 +22,7 @@ def server(folder: Path, port: int) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        give_up = time.monotonic() + 120
+        give_up = time.monotonic() + 600
         while True:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"{url}/health").is_success:
@@ -32,4 +32,4 @@ def server(folder: Path, port: int) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)

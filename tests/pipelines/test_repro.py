@@ -1,8 +1,11 @@
-"""The whole pipeline, run for real by DVC on a slice of the data with the real encoder."""
+"""The whole pipeline, run on a slice of the data with the packaged encoder, and what DVC makes of it."""
 
 import csv
 import json
 import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,17 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
 
 from pipelines.register.candidates import LINEAGE
 from pipelines.register.registry import version_of
 from pipelines.served_form.classifier import Classifier, probabilities
 from pipelines.statistics.calibration import fit_temperature
-from tests.project import Project
+from tests.pipelines.processes import run_stage
+from tests.project import Project, copy_project
+
+# `dvc metrics`, `dvc plots` and `dvc exp` are tried on one copy of the project, in the order of this file.
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("repro")]
 
 RESULTS = {
     "prepare": {"train.csv", "calibration.csv", "validation.csv", "summary.json"},
@@ -26,7 +34,7 @@ RESULTS = {
     "export": {"reference", "serving"},
     "evaluate": {
         *("metrics.json", "report.html", "model_card.md"),
-        *("predictions.csv", "roc.csv", "precision_recall.csv", "slices.csv"),
+        *("predictions.csv", "confusion.csv", "roc.csv", "precision_recall.csv", "slices.csv"),
     },
     "register": {"version.json"},
 }
@@ -177,7 +185,7 @@ def test_what_is_served_is_calibrated(trained: Project) -> None:
 
 def test_registering_again_changes_nothing(trained: Project, client: MlflowClient) -> None:
     before = [dict(version) for version in client.search_model_versions("name = 'sentiment'")]
-    trained.run("python", "-m", "pipelines.register")
+    run_stage(trained.folder, "register")
     assert [dict(version) for version in client.search_model_versions("name = 'sentiment'")] == before
 
 
@@ -189,16 +197,36 @@ def test_the_challenger_says_why_it_was_chosen(trained: Project, client: MlflowC
     assert run.info.run_id in (version.description or "")
 
 
-def test_a_worse_run_does_not_become_the_challenger(trained: Project, client: MlflowClient, run: Run) -> None:
+@dataclass(frozen=True)
+class Compared:
+    """A copy of the project whose results are committed, and an experiment in it that is worse."""
+
+    project: Project
+    client: MlflowClient
+    best: ModelVersion
+    worse: Run
+
+
+@pytest.fixture(scope="module")
+def compared(trained: Project, run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compared]:
+    """The queued experiment `worse`, trained in a folder of its own, against a champion."""
+    project = copy_project(trained, tmp_path_factory.mktemp("compared") / "project")
+    project.commit("results of a short training")
+    client = MlflowClient(project.tracking_uri, project.tracking_uri)
     best = client.get_model_version_by_alias("sentiment", "challenger")
-    before = {name: (trained.folder / name).read_bytes() for name in ("params.yaml", "dvc.lock")}
     client.set_registered_model_alias("sentiment", "champion", best.version)
     changes = ("train.epochs=0.05", "export.precision=fp32", "evaluate.behaviour.minimum_function=1.0")
     sets = [word for change in changes for word in ("-S", change)]
-    trained.run("dvc", "exp", "run", "--name", "worse", *sets)
-    client.delete_registered_model_alias("sentiment", "champion")
-    assert client.get_model_version_by_alias("sentiment", "challenger").version == best.version
+    project.run("dvc", "exp", "run", "--queue", "--name", "worse", *sets)
+    project.run("dvc", "exp", "run", "--run-all")
     worse, _ = client.search_runs([run.info.experiment_id], order_by=["attributes.start_time DESC"])
+    yield Compared(project, client, best, worse)
+    mlflow.set_tracking_uri("")
+
+
+def test_a_worse_run_does_not_become_the_challenger(compared: Compared, run: Run) -> None:
+    best, worse = compared.best, compared.worse
+    assert compared.client.get_model_version_by_alias("sentiment", "challenger").version == best.version
     assert worse.data.tags["behaviour"].startswith("failed: minimum_function 0.")
     lost = worse.data.metrics["accuracy"] - run.data.metrics["accuracy"]
     assert worse.data.metrics["champion_difference"] == pytest.approx(lost)
@@ -206,40 +234,58 @@ def test_a_worse_run_does_not_become_the_challenger(trained: Project, client: Ml
     assert worse.data.metrics["mcnemar_p"] < 0.05
     assert worse.data.tags["champion_version"] == str(best.version)
     assert run.data.tags["champion_version"] == "none"
-    page = (trained.folder / "results/evaluate/report.html").read_text()
-    assert f"worse than the champion, version {best.version}" in page
-    for name, content in before.items():
-        (trained.folder / name).write_bytes(content)
-    trained.run("dvc", "checkout", "--force")
+    report = compared.client.download_artifacts(worse.info.run_id, "report/report.html")
+    assert f"worse than the champion, version {best.version}" in Path(report).read_text()
 
 
-def test_an_experiment_names_its_mlflow_run(trained: Project, client: MlflowClient, run: Run) -> None:
-    [worse] = client.search_runs([run.info.experiment_id], "tags.dvc_experiment = 'worse'")
-    table = csv.DictReader(trained.run("dvc", "exp", "show", "--csv").stdout.splitlines())
-    run_ids = {
-        row["Experiment"]: row["run_id"] for row in table if row["rev"] == "workspace" or row["Experiment"]
-    }
+def test_a_queued_experiment_names_its_run_in_the_default_store(compared: Compared, run: Run) -> None:
+    project, worse = compared.project, compared.worse
+    assert worse.data.tags["dvc_experiment"] == "worse"
+    assert read(project, "train/run.json")["run_id"] == run.info.run_id
+    table = list(csv.DictReader(project.run("dvc", "exp", "show", "--csv").stdout.splitlines()))
+    rows = {row["Experiment"]: row for row in table if row["rev"] == "workspace" or row["Experiment"]}
+    run_ids = {name: row["run_id"] for name, row in rows.items()}
     assert run_ids == {"": run.info.run_id, "worse": worse.info.run_id}
-    shown = trained.run("python", "-m", "pipelines.lineage", "--experiment", "worse").stdout
-    assert worse.info.run_id in shown
+    assert float(rows["worse"]["train.epochs"]) == 0.05
+    assert float(rows["worse"]["accuracy"]) == pytest.approx(worse.data.metrics["accuracy"], abs=1e-4)
+    shown = run_stage(project.folder, "lineage", "--experiment", "worse").stdout
+    assert compared.worse.info.run_id in shown
 
 
-def test_a_version_is_given_back_and_reproduced(
-    trained: Project, client: MlflowClient, run: Run, tmp_path: Path
-) -> None:
+def test_a_fresh_clone_compares_commits_without_the_cache_of_dvc(compared: Compared, tmp_path: Path) -> None:
+    project = compared.project
+    project.run("dvc", "exp", "branch", "worse", "worse")
+    project.run("git", "clone", "--quiet", str(project.folder), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    assert not (clone.folder / ".dvc/cache").exists()
+    accuracies = [read(project, "evaluate/metrics.json")["accuracy"]]
+    accuracies.append(pytest.approx(compared.worse.data.metrics["accuracy"]))
+    both = ("HEAD", "origin/worse")
+    metrics = json.loads(clone.run("dvc", "metrics", "diff", "--json", *both).stdout)["diff"]
+    accuracy = metrics["results/evaluate/metrics.json"]["accuracy"]
+    assert [accuracy["old"], accuracy["new"]] == accuracies
+    page = Path(clone.run("dvc", "plots", "diff", *both).stdout.strip().removeprefix("file://")).read_text()
+    titles = ("Pre-training loss", "Training loss", "Confusion matrix", "ROC", "Precision and recall")
+    assert all(title in page for title in (*titles, "Accuracy of slices", *both))
+    rows = list(csv.DictReader(clone.run("dvc", "exp", "show", "--csv").stdout.splitlines()))
+    assert [float(row["accuracy"]) for row in rows] == [accuracies[0]] * len(rows)
+    assert rows
+
+
+def test_a_version_is_given_back_and_reproduced(compared: Compared, tmp_path: Path) -> None:
     """The quickly trained one, which git alone could not give back: its params were never committed."""
-    [worse] = client.search_runs([run.info.experiment_id], "tags.dvc_experiment = 'worse'")
-    version = version_of(client, worse).version
-    params = (trained.folder / "params.yaml").read_text()
-    lineage = ("python", "-m", "pipelines.lineage", "--version", str(version))
-    done = trained.run(*lineage, "--into", str(tmp_path / "back"), "--repro")
+    project, worse = compared.project, compared.worse
+    version = version_of(compared.client, worse).version
+    params = (project.folder / "params.yaml").read_text()
+    lineage = ("--version", str(version))
+    done = run_stage(project.folder, "lineage", *lineage, "--into", str(tmp_path / "back"), "--repro")
     assert "bit for bit" in done.stdout.splitlines()[-1]
     assert worse.data.tags["git_sha"] in done.stdout
     assert "epochs: 0.05" in (tmp_path / "back" / "params.yaml").read_text()
-    assert (trained.folder / "params.yaml").read_text() == params
+    assert (project.folder / "params.yaml").read_text() == params
     other = tmp_path / "back/results/evaluate/metrics.json"
     other.write_text(json.dumps({"accuracy": worse.data.metrics["accuracy"] + 0.01}))
-    outside = trained.run(*lineage, "--check", str(tmp_path / "back"), check=False)
+    outside = run_stage(project.folder, "lineage", *lineage, "--check", str(tmp_path / "back"), check=False)
     assert outside.returncode == 1
     assert "not reproduced within 0.005" in outside.stderr
 
@@ -253,7 +299,7 @@ def test_a_version_is_given_back_and_reproduced(
     ],
 )
 def test_lineage_of_what_is_not_there(trained: Project, words: tuple[str, ...], says: str) -> None:
-    done = trained.run("python", "-m", "pipelines.lineage", *words, check=False)
+    done = run_stage(trained.folder, "lineage", *words, check=False)
     assert done.returncode != 0
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -261,17 +307,18 @@ def test_lineage_of_what_is_not_there(trained: Project, words: tuple[str, ...], 
 
 def test_a_version_registered_by_hand_cannot_be_given_back(trained: Project, client: MlflowClient) -> None:
     version = client.create_model_version("sentiment", source=str(trained.folder / "results/train/model"))
-    done = trained.run("python", "-m", "pipelines.lineage", "--version", str(version.version), check=False)
+    done = run_stage(trained.folder, "lineage", "--version", str(version.version), check=False)
     client.delete_model_version("sentiment", version.version)
     assert done.returncode == 1
     assert "registered by hand" in done.stderr
 
 
-def test_without_its_mlflow_store_a_stage_says_what_to_do(trained: Project) -> None:
-    elsewhere = f"sqlite:///{trained.folder / 'var' / 'other.db'}"
-    done = trained.run(
-        "python", "-m", "pipelines.evaluate", check=False, env={"MLFLOW_TRACKING_URI": elsewhere}
-    )
+def test_without_its_mlflow_store_a_stage_says_what_to_do(
+    trained: Project, empty_store: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_store, tmp_path / "other.db")
+    elsewhere = f"sqlite:///{tmp_path / 'other.db'}"
+    done = run_stage(trained.folder, "evaluate", check=False, env={"MLFLOW_TRACKING_URI": elsewhere})
     assert done.returncode == 1
     assert "dvc repro --force" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

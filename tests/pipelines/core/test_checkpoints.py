@@ -1,14 +1,9 @@
-"""Training that is killed, interrupted, or left without a disk: on the project of `trained`, in a copy."""
+"""Training that is killed, interrupted, or left without a disk; with a tiny encoder."""
 
-import contextlib
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -21,65 +16,50 @@ from safetensors.torch import load_file
 from pipelines.core.checkpoints import COMPLETE, Checkpoints, find
 from pipelines.core.errors import PipelineError
 from pipelines.core.wheels import sha256
-from tests.project import Project
+from tests.pipelines.processes import held_stage, run_stage
+from tests.project import Project, make_project
 
-PATIENCE = 240  # seconds for a step that takes five on a machine of one's own
 
-
-@pytest.fixture
-def untrained(trained: Project, tmp_path: Path) -> Project:
-    """The project as before `train` ran, saving whenever it can."""
-    folder = tmp_path / "project"
-    shutil.copytree(trained.folder, folder, ignore=shutil.ignore_patterns("var", "train"))
-    (folder / "results/train").mkdir()
-    project = Project(folder)
-    project.set_params(train={"checkpoint_seconds": 0})
+@pytest.fixture(scope="module")
+def prepared(
+    tmp_path_factory: pytest.TempPathFactory, reviews: Path, tiny_encoder: Path, empty_store: Path
+) -> Project:
+    """A project before `train`, of few reviews and a tiny encoder, that saves whenever it can."""
+    project = make_project(tmp_path_factory.mktemp("prepared"), reviews, count=200)
+    project.set_params(
+        train={"base": str(tiny_encoder), "epochs": 1, "batch_size": 4, "checkpoint_seconds": 0}
+    )
+    (project.folder / "var").mkdir(exist_ok=True)
+    shutil.copy(empty_store, project.folder / "var" / "mlflow.db")
+    run_stage(project.folder, "prepare")
+    run_stage(project.folder, "pretrain")
     return project
 
 
-@contextlib.contextmanager
-def training(project: Project, stage: str = "train") -> Iterator[subprocess.Popen[str]]:
-    """The stage, at work."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    with subprocess.Popen(
-        [sys.executable, "-m", f"pipelines.{stage}"],
-        cwd=project.folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # A shell may have us ignore Ctrl-C, which a child would inherit.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+@pytest.fixture
+def untrained(prepared: Project, tmp_path: Path) -> Project:
+    shutil.copytree(prepared.folder, tmp_path / "project")
+    return Project(tmp_path / "project")
 
 
-def wait_for(project: Project, pattern: str) -> None:
-    give_up = time.monotonic() + PATIENCE
-    while not list(project.folder.glob(pattern)):
-        assert time.monotonic() < give_up, pattern
-        time.sleep(0.02)
-
-
-def test_killed_and_interrupted_it_ends_as_if_it_had_not_been(trained: Project, untrained: Project) -> None:
-    with training(untrained) as process:
-        wait_for(untrained, "var/checkpoints/*/run.json")
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=PATIENCE)
-    assert output.splitlines()[-1].startswith("interrupted: run the same command again"), output
-    assert "Traceback" not in output
-    with training(untrained) as process:
-        wait_for(untrained, f"var/checkpoints/*/checkpoint-*/{COMPLETE}")
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+@pytest.mark.process
+def test_killed_and_interrupted_it_ends_as_if_it_had_not_been(
+    prepared: Project, untrained: Project, tmp_path: Path
+) -> None:
+    shutil.copytree(prepared.folder, tmp_path / "unbroken")
+    unbroken = Project(tmp_path / "unbroken")
+    run_stage(unbroken.folder, "train")
+    with held_stage(untrained.folder, "train", "Checkpoints.belong_to") as running:
+        running.send(signal.SIGINT)
+    assert running.output.splitlines()[-1].startswith("interrupted: run the same command again")
+    assert "Traceback" not in running.output
+    with held_stage(untrained.folder, "train", "SaveInTime.on_save") as running:
+        running.send(signal.SIGKILL)
     newest = max(path.parent.name for path in untrained.folder.glob(f"var/checkpoints/*/*/{COMPLETE}"))
-    ended = untrained.run("dvc", "repro", "train")
-    assert f"going on from {newest}\n" in ended.stdout
+    ended = untrained.run("dvc", "repro", "--single-item", "train")
+    assert f"resuming from {newest}\n" in ended.stdout
     for name in ("history.csv", "model/model.safetensors"):
-        paths = [project.folder / "results/train" / name for project in (trained, untrained)]
+        paths = [project.folder / "results/train" / name for project in (unbroken, untrained)]
         assert sha256(paths[0]) == sha256(paths[1]), name
     mlflow.set_tracking_uri(untrained.tracking_uri)
     client = MlflowClient()
@@ -92,30 +72,27 @@ def test_killed_and_interrupted_it_ends_as_if_it_had_not_been(trained: Project, 
     assert not list(untrained.folder.glob("var/checkpoints/*"))
 
 
+@pytest.mark.process
 def test_pretraining_that_is_killed_goes_on_and_training_begins_with_what_it_learnt(
-    trained: Project, untrained: Project
+    untrained: Project, tiny_encoder: Path
 ) -> None:
     untrained.set_params(pretrain={"epochs": 2, "batch_tokens": 1024}, train={"freeze_embeddings": True})
-    files = [untrained.folder / "results/pretrain" / name for name in ("encoder.safetensors", "history.csv")]
+    folder = untrained.folder
+    files = [folder / "results/pretrain" / name for name in ("encoder.safetensors", "history.csv")]
     assert not load_file(files[0])
-    untrained.run("python", "-m", "pipelines.pretrain")
+    run_stage(folder, "pretrain")
     unbroken = [sha256(file) for file in files]
-    with training(untrained, "pretrain") as process:
-        wait_for(untrained, f"var/checkpoints/*/checkpoint-*/{COMPLETE}")
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    ended = untrained.run("dvc", "repro", "train")
-    assert "resuming from checkpoint-" in ended.stdout
+    with held_stage(folder, "pretrain", "SaveInTime.on_save") as running:
+        running.send(signal.SIGKILL)
+    assert "resuming from checkpoint-" in run_stage(folder, "pretrain").stdout
     assert [sha256(file) for file in files] == unbroken
     # The word embeddings, which do not learn in `train`, are those that it began with.
+    run_stage(folder, "train")
     name = "embeddings.word_embeddings.weight"
     learnt = load_file(files[0])[name]
-    weights = [
-        load_file(project.folder / "results/train/model/model.safetensors")[f"distilbert.{name}"]
-        for project in (untrained, trained)
-    ]
-    assert torch.equal(weights[0], learnt)
-    assert not torch.equal(weights[1], learnt)
+    used = load_file(folder / "results/train/model/model.safetensors")[f"distilbert.{name}"]
+    assert torch.equal(used, learnt)
+    assert not torch.equal(load_file(tiny_encoder / "model.safetensors")[f"distilbert.{name}"], learnt)
 
 
 def test_half_a_checkpoint_is_none_and_older_ones_go(tmp_path: Path) -> None:
@@ -157,6 +134,7 @@ def test_another_param_weight_file_or_line_of_code_is_another_training(tmp_path:
     assert len(set(found)) == 5
 
 
+@pytest.mark.process
 def test_a_full_disk_is_named_with_what_is_needed_and_what_is_kept(tmp_path: Path) -> None:
     """On a real file system of 8 MiB, which only root may mount."""
     disk = tmp_path / "disk"

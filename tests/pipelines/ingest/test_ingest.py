@@ -16,6 +16,8 @@ from pipelines.ingest.sieve import Sieve, write
 from pipelines.ingest.sources import rotten_tomatoes
 from tests.project import ROOT
 
+pytestmark = pytest.mark.process
+
 
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:

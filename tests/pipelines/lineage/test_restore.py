@@ -12,6 +12,8 @@ from pipelines.lineage.restore import TOLERANCE, check, restore
 from pipelines.lineage.tags import state, uncommitted
 from tests.project import Project
 
+pytestmark = pytest.mark.process
+
 PARAMS = b"seed: 7 # as the run had it\n"
 
 

@@ -1,38 +1,37 @@
-import json
 from pathlib import Path
 
 import pytest
 
 from pipelines.core.errors import PipelineError
-from pipelines.lineage.tags import data_md5
+from pipelines.lineage.tags import data_md5, lineage, uncommitted
 from tests.project import Project
 
-TAGS = "import json; from pathlib import Path; from pipelines.lineage.tags import lineage; "
-TAGS += "print(json.dumps(lineage(Path('split.csv'))))"
+pytestmark = pytest.mark.process
+
+SPLIT = Path("split.csv")
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     project = Project(tmp_path)
     for name, text in {
         "split.csv": "a\n",
         "params.yaml": "seed: 1\n",
         "data.dvc": "outs:\n- md5: abc.dir\n",
         "dvc.lock": "1\n",
+        "results/train/history.csv": "step,loss\n",
     }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     project.run("git", "init", "--quiet")
     project.commit("all")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
     return project
 
 
-def tags(project: Project, **env: str) -> dict[str, str]:
-    found: dict[str, str] = json.loads(project.run("python", "-c", TAGS, env=env).stdout)
-    return found
-
-
-def test_the_tags_follow_what_they_name(project: Project) -> None:
-    before = tags(project)
+def test_the_tags_follow_what_they_name(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = lineage(SPLIT)
     assert before["git_sha"] == project.run("git", "rev-parse", "HEAD").stdout.strip()
     assert before["git_dirty"] == "false"
     assert before["data_md5"] == "abc.dir"
@@ -40,7 +39,8 @@ def test_the_tags_follow_what_they_name(project: Project) -> None:
     assert before["patch_sha256"] == "none"
     (project.folder / "params.yaml").write_text("seed: 2\n")
     (project.folder / "split.csv").write_text("b\n")
-    after = tags(project, DVC_EXP_NAME="pale-moon")
+    monkeypatch.setenv("DVC_EXP_NAME", "pale-moon")
+    after = lineage(SPLIT)
     assert after["git_dirty"] == "true"
     assert after["dvc_experiment"] == "pale-moon"
     assert after["patch_sha256"] != "none"
@@ -48,20 +48,27 @@ def test_the_tags_follow_what_they_name(project: Project) -> None:
     assert after["split_sha256"] != before["split_sha256"]
 
 
-def test_what_dvc_repro_writes_is_not_dirt(project: Project) -> None:
+def test_what_a_pipeline_run_writes_is_no_uncommitted_change(project: Project) -> None:
     (project.folder / "dvc.lock").write_text("2\n")
-    assert tags(project)["git_dirty"] == "false"
-    assert tags(project)["patch_sha256"] == "none"
+    (project.folder / "results/train/history.csv").write_text("step,loss\n20,0.5\n")
+    (project.folder / "results/train/run.json").write_text("{}\n")
+    assert project.run("git", "status", "--porcelain").stdout.count("\n") == 3
+    found = lineage(SPLIT)
+    assert found["git_dirty"] == "false"
+    assert found["patch_sha256"] == "none"
+    assert uncommitted() == b""
 
 
 def test_a_repository_without_a_commit_has_no_sha(project: Project) -> None:
     project.run("git", "update-ref", "-d", "HEAD")
-    assert tags(project)["git_sha"] == tags(project)["patch_sha256"] == "none"
+    found = lineage(SPLIT)
+    assert found["git_sha"] == found["patch_sha256"] == "none"
 
 
-def test_outside_git_the_sha_is_none(project: Project) -> None:
+def test_outside_git_the_sha_is_none(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     (project.folder / ".git").rename(project.folder / "not-git")
-    assert tags(project, GIT_CEILING_DIRECTORIES=str(project.folder.parent))["git_sha"] == "none"
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(project.folder.parent))
+    assert lineage(SPLIT)["git_sha"] == "none"
 
 
 def test_data_that_dvc_does_not_track_says_what_to_run(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
 """Which run becomes the challenger, and why; in a real MLflow store, with several at it at once."""
 
-import multiprocessing
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pytest
@@ -16,13 +15,15 @@ from pipelines.register import candidates
 from pipelines.register.description import REPORT
 from pipelines.register.registry import register, version_of
 from tests.bentos.conftest import Registry, copy, serve_registry
+from tests.pipelines.processes import PATIENCE, forkserver
 from tests.pipelines.runs import log, racing
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def database(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     """An MLflow database with the registered model and no run."""
     registry = Registry(tmp_path_factory.mktemp("mlflow"))
+    shutil.copy(empty_store, registry.folder / "mlflow.db")
     registry.client.create_registered_model("sentiment")
     return registry.folder / "mlflow.db"
 
@@ -201,8 +202,7 @@ def test_registering_again_changes_nothing(client: MlflowClient) -> None:
 
 
 def race(uri: str, accuracies: list[float | None], run: Run) -> None:
-    context: Any = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.pipelines.runs"])  # imports MLflow once for all
+    context = forkserver()
     together = context.Barrier(len(accuracies))
     racers = [
         context.Process(target=racing, args=(uri, accuracy, run.info.run_id, together))
@@ -211,10 +211,11 @@ def race(uri: str, accuracies: list[float | None], run: Run) -> None:
     for racer in racers:
         racer.start()
     for racer in racers:
-        racer.join(120)
+        racer.join(PATIENCE)
     assert [racer.exitcode for racer in racers] == [0] * len(racers)
 
 
+@pytest.mark.process
 def test_registers_at_once_make_one_version_of_a_run_and_the_best_is_challenger(uri: str) -> None:
     client = MlflowClient(uri)
     mlflow.set_tracking_uri(uri)

@@ -1,5 +1,6 @@
 """What a sweep makes of a trial that ends early; trainings are in test_trial.py and test_sweep.py."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -35,8 +36,8 @@ class Pruned(Workspace):
 
 
 @pytest.fixture
-def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Search]:
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+def search(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Search]:
+    uri = f"sqlite:///{shutil.copy(empty_store, tmp_path)}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     mlflow.set_tracking_uri(uri)
     params = load_params()

@@ -2,11 +2,9 @@
 
 import csv
 import json
-import os
+import shutil
 import signal
-import subprocess
-import sys
-import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,67 +17,62 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from pipelines.experiments.optuna_storage import open_storage
+from tests.pipelines.processes import run_stage, running
 from tests.project import NO_MANNERS, Project, make_project
 
 SPACE = {"train.learning_rate": {"low": 1e-4, "high": 2e-3}, "train.dropout": {"low": 0.0, "high": 0.2}}
-PATIENCE = 600
+
+# The tests look at one sweep.
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("sweep")]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, reviews: Path) -> Project:
-    """Few short reviews, one epoch: the trials are real, and short."""
+def project(
+    tmp_path_factory: pytest.TempPathFactory, reviews: Path, tiny_encoder: Path, empty_store: Path
+) -> Project:
+    """Few short reviews, one epoch of a tiny encoder: the trials are real, and short.
+
+    What `prepare` and `pretrain` write is in DVC's cache, so that no trial runs them.
+    """
     project = make_project(tmp_path_factory.mktemp("swept"), reviews, count=300)
     project.set_params(
-        train={"epochs": 1, "max_tokens": 16},
+        train={"base": str(tiny_encoder), "epochs": 1, "max_tokens": 16},
         export={"precision": "fp32", "max_accuracy_loss": 1.0},  # int8 takes longer than the rest
         evaluate=NO_MANNERS,
     )
     (project.folder / "sweep.yaml").write_text(yaml.safe_dump({"trials": 2, "startup": 2, "space": SPACE}))
+    for stage in ("prepare", "pretrain"):
+        run_stage(project.folder, stage)
+    project.run("dvc", "commit", "--force", "prepare", "pretrain")
     project.commit("a short sweep")
+    (project.folder / "var").mkdir(exist_ok=True)
+    shutil.copy(empty_store, project.folder / "var" / "mlflow.db")
     return project
 
 
 @pytest.fixture(scope="module")
 def study(project: Project) -> optuna.Study:
     """A sweep whose first process was killed with its first trial under way, and that two others ended."""
-    killed = start(project, "killed.log")
-    group = wait_for_first_trial(project)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    both = [start(project, f"{name}.log") for name in ("one", "two")]
-    codes = [process.wait(PATIENCE) for process in both]
-    logs = [(project.folder / "var" / f"{name}.log").read_text() for name in ("one", "two")]
-    assert codes == [0, 0], logs
-    assert not psutil.pid_exists(group)
+    groups: list[int] = []
+
+    def first_trial_runs() -> bool:
+        if list((project.folder / "var/sweep/s").glob("*.log")):
+            groups.extend(filter(None, [opened(project).get_trials()[0].user_attrs.get("group")]))
+        return bool(groups)
+
+    with running(project.folder, "sweep", "--study", "s") as killed:
+        killed.wait_until(first_trial_runs)
+        killed.send(signal.SIGKILL)
+    with ExitStack() as stack:
+        both = [stack.enter_context(running(project.folder, "sweep", "--study", "s")) for _ in range(2)]
+        codes = [process.end() for process in both]
+    assert codes == [0, 0], [process.output for process in both]
+    assert not psutil.pid_exists(groups[0])
     return opened(project)
-
-
-def start(project: Project, log: str) -> subprocess.Popen[bytes]:
-    mine = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("MLFLOW_", "DVC_", "SWEEP_"))
-    }
-    (project.folder / "var").mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "pipelines.sweep", "--study", "s"]
-    with (project.folder / "var" / log).open("w") as output:
-        return subprocess.Popen(command, cwd=project.folder, env=mine, stdout=output, stderr=output)
 
 
 def opened(project: Project) -> optuna.Study:
     return optuna.load_study(storage=open_storage(project.tracking_uri), study_name="s")
-
-
-def wait_for_first_trial(project: Project) -> int:
-    """The process group of the first trial."""
-    last = time.monotonic() + PATIENCE
-    while time.monotonic() < last:
-        time.sleep(1)
-        if not list((project.folder / "var/sweep/s").glob("*.log")):
-            continue
-        if group := opened(project).get_trials()[0].user_attrs.get("group"):
-            return int(group)
-    raise TimeoutError((project.folder / "var/killed.log").read_text())
 
 
 def rows(project: Project) -> list[dict[str, str]]:
@@ -135,19 +128,3 @@ def test_the_best_run_is_registered(project: Project, study: optuna.Study) -> No
 def experiments(project: Project) -> list[dict[str, Any]]:
     shown = json.loads(project.run("dvc", "exp", "show", "--json").stdout)
     return [experiment for commit in shown for experiment in commit["experiments"] or []]
-
-
-def test_a_queued_experiment_runs_with_the_default_store(project: Project, study: optuna.Study) -> None:
-    project.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "train.learning_rate=0.0002")
-    project.run("dvc", "exp", "run", "--run-all")
-    shown = {experiment["name"]: experiment["revs"][0]["data"] for experiment in experiments(project)}
-    params = shown["queued"]["params"]["params.yaml"]["data"]
-    assert params["train"]["learning_rate"] == 0.0002
-    mlflow.set_tracking_uri(project.tracking_uri)
-    (run,) = mlflow.search_runs(
-        experiment_names=["sentiment"],
-        filter_string="tags.dvc_experiment = 'queued'",
-        output_format="list",
-    )
-    accuracy = shown["queued"]["metrics"]["results/evaluate/metrics.json"]["data"]["accuracy"]
-    assert run.data.metrics["accuracy"] == pytest.approx(accuracy)

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import joblib
@@ -15,6 +16,8 @@ from pipelines.modeling.precision import resolve_precision
 from pipelines.train.fine_tuning.trainer import ReviewTrainer, cut, make_trainer, tokenize
 from tests.project import ROOT
 
+Train = Callable[..., ReviewTrainer]
+
 
 @pytest.fixture(scope="module")
 def table(reviews: Path) -> pd.DataFrame:
@@ -22,23 +25,29 @@ def table(reviews: Path) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerFast:
-    return load_base("minilm", dropout=0.0)[1]
+def tokenizer(tiny_encoder: Path) -> PreTrainedTokenizerFast:
+    return load_base(str(tiny_encoder), dropout=0.0)[1]
+
+
+@pytest.fixture
+def fine_tuned(table: pd.DataFrame, tiny_encoder: Path, tmp_path: Path) -> Train:
+    """Trains the tiny encoder on the table; the arguments are params of `train`."""
+
+    def train(**changes: object) -> ReviewTrainer:
+        chosen = params(base=str(tiny_encoder), **changes)
+        set_seed(chosen.seed)
+        model, tokenizer = load_base(chosen.train.base, chosen.train.dropout)
+        trainer = make_trainer(chosen, model, tokenizer, (table, table), tmp_path, [])
+        trainer.train()
+        return trainer
+
+    return train
 
 
 def params(**changes: object) -> Params:
     loaded = load_params(ROOT / "params.yaml")
     small = {"epochs": 1.0, "dropout": 0.0, "max_tokens": 32, "warmup": 0.0, "precision": "fp32"}
     return loaded.model_copy(update={"train": loaded.train.model_copy(update={**small, **changes})})
-
-
-def trained(table: pd.DataFrame, folder: Path, **changes: object) -> ReviewTrainer:
-    chosen = params(**changes)
-    set_seed(chosen.seed)
-    model, tokenizer = load_base("minilm", chosen.train.dropout)
-    trainer = make_trainer(chosen, model, tokenizer, (table, table), folder, [])
-    trainer.train()
-    return trainer
 
 
 def weights(trainer: ReviewTrainer) -> torch.Tensor:
@@ -63,12 +72,10 @@ def test_texts_begin_and_end_with_the_special_tokens(tokenizer: PreTrainedTokeni
         assert len(row["input_ids"]) == len(row["attention_mask"]) <= 16
 
 
-def test_small_batches_accumulated_and_recomputed_make_the_same_step(
-    table: pd.DataFrame, tmp_path: Path
-) -> None:
+def test_small_batches_accumulated_and_recomputed_make_the_same_step(fine_tuned: Train) -> None:
     """One step on 48 reviews, in one batch and in three, or with activations computed twice."""
-    whole = trained(table, tmp_path, batch_size=48)
-    small = trained(table, tmp_path, batch_size=16, accumulation=3, activation_checkpointing=True)
+    whole = fine_tuned(batch_size=48)
+    small = fine_tuned(batch_size=16, accumulation=3, activation_checkpointing=True)
     assert whole.state.global_step == small.state.global_step == 1
     assert whole.state.log_history[-1]["train_loss"] == pytest.approx(
         small.state.log_history[-1]["train_loss"], rel=1e-3
@@ -78,9 +85,9 @@ def test_small_batches_accumulated_and_recomputed_make_the_same_step(
     assert (moved > 0.2 * params().train.learning_rate).float().mean() < 0.01
 
 
-def test_a_review_counts_the_same_in_a_small_batch(table: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_review_counts_the_same_in_a_small_batch(fine_tuned: Train) -> None:
     """Without that the few long reviews of a batch cut short by the token budget would weigh more."""
-    trainer = trained(table, tmp_path, batch_size=32)
+    trainer = fine_tuned(batch_size=32)
     model = trainer.model
     assert isinstance(model, DistilBertForSequenceClassification)
     model.train()
@@ -95,9 +102,9 @@ def test_a_review_counts_the_same_in_a_small_batch(table: pd.DataFrame, tmp_path
     assert losses[1] == pytest.approx(4 * losses[0], rel=1e-4)
 
 
-def test_bf16_learns_what_fp32_does(table: pd.DataFrame, tmp_path: Path) -> None:
+def test_bf16_learns_what_fp32_does(fine_tuned: Train) -> None:
     """The same steps in both: slow where the processor has no bf16, but the same code."""
-    full, half = (trained(table, tmp_path, batch_size=8, precision=name) for name in ("fp32", "bf16"))
+    full, half = (fine_tuned(batch_size=8, precision=name) for name in ("fp32", "bf16"))
     assert half.args.bf16
     assert not full.args.bf16
     assert weights(half).dtype == torch.float32
@@ -117,6 +124,7 @@ def test_auto_takes_bf16_where_the_processor_has_it(
     assert resolve_precision("fp32") == "fp32"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("wanted", ["1", None])
 def test_trainings_that_run_at_once_share_the_cores(wanted: str | None) -> None:
     """With a thread for every core each, they would wait for one another in loops that take the cores."""

@@ -1,5 +1,6 @@
 """A training as a trial: real Trainer, real study, real MLflow store, and a model of a few weights."""
 
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -28,8 +29,8 @@ class Tiny(torch.nn.Module):
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    url = f"sqlite:///{tmp_path_factory.mktemp('trials') / 'mlflow.db'}"
+def database(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> str:
+    url = f"sqlite:///{shutil.copy(empty_store, tmp_path_factory.mktemp('trials'))}"
     mlflow.set_tracking_uri(url)
     mlflow.create_experiment("sentiment")
     return url

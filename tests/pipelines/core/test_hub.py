@@ -1,0 +1,61 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.core.errors import PipelineError
+from pipelines.core.hub import distilbert_folder, download
+from pipelines.modeling.encoders import load_base
+from pipelines.modeling.pins import HUB_COMMITS
+from tests.project import ROOT
+
+NAME, COMMIT = next(iter(HUB_COMMITS.items()))
+
+
+@pytest.mark.process
+def test_a_name_of_the_hub_is_its_pinned_commit_from_the_cache(tiny_encoder: Path, tmp_path: Path) -> None:
+    """In processes of their own: the hub's client reads its settings when it is imported."""
+    cached = tmp_path / "hub" / f"models--{NAME}" / "snapshots" / COMMIT
+    shutil.copytree(tiny_encoder, cached)
+    code = f"from pipelines.core.hub import download; print(download({NAME!r}, {HUB_COMMITS!r}))"
+    done = offline(code, tmp_path)
+    assert done.stdout.strip() == str(cached), done.stderr
+    other = offline(code.replace(f"download({NAME!r}", f"download('{NAME}@{'0' * 40}'"), tmp_path)
+    assert "is not available from the Hugging Face hub" in other.stderr.splitlines()[-1]
+    assert "HF_HUB_OFFLINE" in other.stderr.splitlines()[-1]
+
+
+def offline(code: str, cache: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1", "PATH": ""}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def test_a_folder_is_taken_before_the_hub_is_asked(tiny_encoder: Path) -> None:
+    with distilbert_folder(str(tiny_encoder), {}) as folder:
+        assert folder == tiny_encoder
+
+
+def test_a_name_without_a_commit_is_refused() -> None:
+    with pytest.raises(
+        PipelineError,
+        match=r"train\.base: .* write google/electra@COMMIT .*already: distilbert.* minilm",
+    ):
+        load_base("google/electra", dropout=0.1)
+
+
+def test_the_pinned_names_are_listed_for_a_name_without_a_commit() -> None:
+    with pytest.raises(PipelineError, match=r"write google/electra@COMMIT \(pinned already: one, two\)"):
+        download("google/electra", {"one": COMMIT, "two": COMMIT})
+
+
+def test_another_architecture_or_half_a_model_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
+    with pytest.raises(PipelineError, match="is a roberta: only a distilbert"):
+        load_base(str(tmp_path), dropout=0.1)
+    shutil.copy(tiny_encoder / "config.json", tmp_path)
+    with pytest.raises(PipelineError, match=r"cannot be loaded: .* A model folder holds config\.json, model"):
+        load_base(str(tmp_path), dropout=0.1)
