@@ -15,6 +15,8 @@ import yaml
 from pydantic import AliasChoices
 from pydantic_settings import BaseSettings
 
+from tests import warm_stages
+
 ROOT = Path(__file__).parents[1]
 PROJECT_FILES = (
     *("api", "alembic", "bentos", "deploy", "pipelines"),
@@ -40,11 +42,14 @@ def variables(settings: type[BaseSettings]) -> set[str]:
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
-    """For a command in a project: nothing set by the caller leads it to another store or folder."""
+    """For a command in a project: nothing set by the caller leads it to another store or folder.
+
+    Stages that the command starts begin with their imports done (tests.warm_stages).
+    """
     others = ("MLFLOW_", "DVC_", "SWEEP_")
     mine = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     path = f"{Path(sys.executable).parent}{os.pathsep}{mine['PATH']}"
-    return mine | {"PATH": path, "DO_NOT_TRACK": "true"} | dict(more)
+    return mine | {"PATH": path, "DO_NOT_TRACK": "true"} | warm_stages.environment() | dict(more)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 A stage imports for 5 to 15 seconds, longer than its work takes on test data. With `environment()`, the
 command `python -m pipelines.STAGE` asks a server to fork a process for it, also where DVC starts the command.
 The process is real: it runs the code of its working directory with the caller's arguments, environment and
-standard streams, receives the signals sent to the command, and dies if the command is killed. Only third-party
-modules are shared.
+standard streams, receives the signals sent to the command, and dies if the command is killed. It shares only
+third-party modules.
 """
 
 import os

@@ -6,6 +6,7 @@ import json
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -121,3 +122,4 @@ def run(request: dict[str, Any], streams: list[int]) -> int:
 if __name__ == "__main__":
     preload()
     serve(Path(sys.argv[1], "socket"), int(sys.argv[2]))
+    shutil.rmtree(sys.argv[1])
