@@ -144,7 +144,7 @@ def server(
         register(registry.client, folder, accuracy)
     registry.client.set_registered_model_alias("sentiment", "champion", "2")
     registry.client.set_registered_model_alias("sentiment", "challenger", "3")
-    patient = {"SENTIMENT_MAX_LATENCY_MS": "120000", "SENTIMENT_TIMEOUT_SECONDS": "120"}
+    patient = {"SENTIMENT_MAX_LATENCY_MS": "1200000", "SENTIMENT_TIMEOUT_SECONDS": "600"}
     with serve(registry, LOG_FORMAT="json", **patient) as running:
         yield running
 

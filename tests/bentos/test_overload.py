@@ -76,7 +76,7 @@ def test_requests_of_disconnected_clients_are_dropped(offline: Registry) -> None
 
 
 def test_requests_in_flight_are_answered_before_shutdown(offline: Registry) -> None:
-    patient = {"SENTIMENT_MAX_LATENCY_MS": "120000", "SENTIMENT_TIMEOUT_SECONDS": "120"}
+    patient = {"SENTIMENT_MAX_LATENCY_MS": "1200000", "SENTIMENT_TIMEOUT_SECONDS": "600"}
     with serve(offline, SENTIMENT_MAX_BATCH_SIZE="2", **patient) as server:
         in_progress = 'bentoml_service_request_in_progress{endpoint="/classify"'
         answered = 'bentoml_service_request_total{endpoint="/classify"'
