@@ -82,7 +82,7 @@ def test_the_tutorial_works(project: Project, clone: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=900,
+        timeout=1800,
     )
     print(done.stdout)
     assert done.returncode == 0, done.stdout
