@@ -1,4 +1,9 @@
-"""Shared fixtures, and the marker `process`: `pytest -m "not process"` is the quick part of the suite.
+"""Shared fixtures, how tests are divided among pytest-xdist's workers, and the marker `process`.
+
+The tests of a file run in one worker, which shares the fixtures; an `xdist_group` joins several files. The
+files that take longest begin first.
+
+`pytest -m "not process"` is the quick part of the suite.
 
 A test has the marker if it starts a process, or needs a server or a training. The fixtures below give it to
 every test that uses one, directly or through another fixture. A file whose tests start processes themselves
@@ -28,8 +33,19 @@ PROCESS_FIXTURES = frozenset(
 )
 
 
+LONGEST_FIRST = ("e2e", "pipelines", "docs", "benchmarks", "bentos", "deploy")
+
+
+def starts_at(item: pytest.Item) -> int:
+    folder = item.nodeid.split("/")[1]
+    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=starts_at)
     for item in items:
+        if config.pluginmanager.hasplugin("xdist") and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
         if isinstance(item, pytest.Function) and not PROCESS_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker("process")
