@@ -53,9 +53,9 @@ def arguments(folder: Path, seed: int, precision: Precision, **own: Any) -> Trai
 def train(trainer: Trainer, model: PreTrainedModel, kept: Checkpoints) -> TrainerState:
     """Train the trainer's model to the end, from the newest checkpoint if there is one: state and history."""
     newest = kept.to_resume_from()
-    if newest and (state := checkpoints.finished(newest)):
+    if newest and (state := checkpoints.final_state(newest)):
         model.load_state_dict(type(model).from_pretrained(newest).state_dict())
         return state
-    with kept.room_for(model):
+    with kept.disk_space_for(model):
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     return trainer.state

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipelines import modeling
 from pipelines.core import checkpoints
-from pipelines.core.checkpoints import SaveInTime
+from pipelines.core.checkpoints import PeriodicSave
 from pipelines.core.errors import run_stage
 from pipelines.core.mlflow_store import connect
 from pipelines.core.params import load_params
@@ -49,7 +49,7 @@ def main() -> None:
             keep(tags)
             log_inputs(params, *reviews, tags["data_md5"])
             outbox = MetricOutbox(client, run.info.run_id)
-            callbacks = [outbox, SaveInTime(kept, params.train.checkpoint_seconds), *trial_callbacks()]
+            callbacks = [outbox, PeriodicSave(kept, params.train.checkpoint_seconds), *trial_callbacks()]
             trainer = make_trainer(params, model, tokenizer, reviews, kept.folder, callbacks)
             state = train(trainer, model, kept)
             outbox.finish(state)

@@ -43,5 +43,5 @@ def begin(kept: Checkpoints, tags: Mapping[str, str]) -> mlflow.ActiveRun:
         except MlflowException:
             print(f"run {kept.run_id} is no longer in MLflow: training continues in a new run")
     run = mlflow.start_run(tags=dict(tags))
-    kept.belong_to(run.info.run_id)
+    kept.record_run(run.info.run_id)
     return run

@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerFast
 
-from pipelines.core.checkpoints import Checkpoints, SaveInTime
+from pipelines.core.checkpoints import Checkpoints, PeriodicSave
 from pipelines.core.params import Params
 from pipelines.modeling.length_batches import LengthBatches
 from pipelines.modeling.trainer import BatchTrainer, arguments
@@ -96,7 +96,7 @@ def make_trainer(
             weight_decay=pretrain.weight_decay,
         ),
         train_dataset=data,
-        callbacks=[SaveInTime(checkpoints, params.train.checkpoint_seconds)],
+        callbacks=[PeriodicSave(checkpoints, params.train.checkpoint_seconds)],
     )
 
 

@@ -123,7 +123,7 @@ def test_a_name_without_a_commit_is_refused() -> None:
 
 def test_another_architecture_or_half_a_model_is_refused(distilbert: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
-    with pytest.raises(PipelineError, match="is a roberta: only a distilbert"):
+    with pytest.raises(PipelineError, match="is of type roberta; only distilbert"):
         load_base(str(tmp_path), dropout=0.1)
     shutil.copy(distilbert / "config.json", tmp_path)
     with pytest.raises(PipelineError, match=r"cannot be loaded: .* needs config\.json, model"):
