@@ -45,7 +45,7 @@ class ReviewTrainer(BatchTrainer):
         logits = outputs.logits.float()
         if model.training:
             loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-            loss = loss * len(labels) / self.batches.mean_reviews
+            loss = loss * len(labels) / self.batches.mean_rows
         else:
             loss = torch.nn.functional.cross_entropy(logits, labels)
         return (loss, outputs) if return_outputs else loss
