@@ -130,7 +130,7 @@ class PeriodicSave(TrainerCallback):
         self.saved = time.monotonic()
 
 
-def find(
+def find_checkpoints(
     params: dict[str, object], model: torch.nn.Module, files: Iterable[Path], code: Iterable[ModuleType]
 ) -> Checkpoints:
     """Return the checkpoints of the training that starts from `model` with these params, files and code.

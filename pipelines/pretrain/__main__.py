@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines import modeling
-from pipelines.core import checkpoints
+from pipelines.core.checkpoints import find_checkpoints
 from pipelines.core.errors import run_stage
 from pipelines.core.params import load_params
 from pipelines.modeling.precision import resolve_precision
@@ -37,13 +37,13 @@ def main() -> None:
     model, tokenizer = load_masked_lm(params.train.base, params.seed)
     precision = resolve_precision(params.train.precision)
     identity = {"seed": params.seed, "precision": precision, **params.pretrain.model_dump()}
-    kept = checkpoints.find(identity, model, [TRAIN], CODE)
-    with kept.locked():
+    checkpoints = find_checkpoints(identity, model, [TRAIN], CODE)
+    with checkpoints.locked():
         texts = pd.read_csv(TRAIN, keep_default_na=False)["text"].tolist()
-        state = train(make_trainer(params, model, tokenizer, texts, kept), model, kept)
+        state = train(make_trainer(params, model, tokenizer, texts, checkpoints), model, checkpoints)
         save_encoder(model.distilbert.state_dict(), OUT / "encoder.safetensors")
         write_history(state.log_history, OUT / "history.csv")
-        kept.delete()
+        checkpoints.delete()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
-from pipelines.core.checkpoints import COMPLETE, Checkpoints, find
+from pipelines.core.checkpoints import COMPLETE, Checkpoints, find_checkpoints
 from pipelines.core.errors import PipelineError
 from pipelines.core.wheels import sha256
 from tests.project import Project
@@ -145,7 +145,7 @@ def test_another_param_weight_file_or_line_of_code_is_another_training(tmp_path:
     layer = torch.nn.Linear(2, 2)
 
     def place(epochs: int = 1, model: torch.nn.Module = layer) -> Path:
-        return find({"epochs": epochs}, model, [data], [package]).folder
+        return find_checkpoints({"epochs": epochs}, model, [data], [package]).folder
 
     found = [place(), place()]
     assert found[0] == found[1]
