@@ -1,11 +1,10 @@
-"""Stage `pretrain`: continues the encoder's pre-training on the training reviews (off by default).
+"""Stage `pretrain`: continue the encoder's pre-training on the training reviews (off by default).
 
-Masked language modelling on the texts that the classifier will read (Gururangan et al., 2020, "Don't Stop
-Pretraining"). It uses no labels, and no review outside the training split. If it is killed, the same command
-resumes from the last checkpoint.
+Masked language modelling on the task's own texts (Gururangan et al., 2020, "Don't Stop Pretraining"). It
+uses no labels and only the training split. An interrupted training resumes from its last checkpoint.
 
-The weights follow from `masked_lm/` and `pipelines.modeling` alone, which are what dvc.yaml tracks: a message
-edited here costs nobody a training.
+The code that determines the weights is in `masked_lm/` and `pipelines.modeling`. dvc.yaml tracks only these,
+so that other edits do not cause retraining.
 """
 
 from pathlib import Path
