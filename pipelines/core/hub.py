@@ -44,7 +44,7 @@ def download(base: str, commits: Mapping[str, str]) -> Path:
     if revision is None:
         raise PipelineError(
             f"train.base: {base} is not a folder, and a hub model needs a commit: "
-            f"write {name}@COMMIT, a pinned model ({', '.join(commits)}), or minilm, which is packaged"
+            f"write {name}@COMMIT, or use one of {', '.join(['minilm', *commits])}"
         )
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
