@@ -1,8 +1,8 @@
-"""Training that was killed goes on where it was: the state of the Trainer, and the run it belongs to.
+"""Checkpoints from which an interrupted training resumes: the Trainer's state and the id of its MLflow run.
 
-They are in var/checkpoints, a folder for each training, named by all that its result follows from. So the
-same training finds it again, also from the folder of its own in which `dvc exp run --queue` starts it, and
-any other training does not.
+Each training has a folder in var/checkpoints, named by a hash of its inputs: params, starting weights, data
+and code. Rerunning the same training finds the same folder, even from the temporary workspace of
+`dvc exp run --queue`.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from pipelines.core.errors import PipelineError
 
-# Is in a checkpoint last, so that one in whose midst we were killed is none.
+# Written last: a checkpoint without this file is incomplete and is discarded.
 COMPLETE = "complete"
 
 
@@ -36,8 +36,8 @@ class Checkpoints:
 
     folder: Path
 
-    def newest(self) -> Path | None:
-        """The newest complete checkpoint; what is older or incomplete is deleted."""
+    def keep_newest(self) -> Path | None:
+        """Return the newest complete checkpoint and delete all others."""
         by_step = sorted(self.folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
         complete = [path for path in by_step if (path / COMPLETE).exists()]
         for path in by_step:
@@ -46,19 +46,20 @@ class Checkpoints:
         return complete[-1] if complete else None
 
     def to_resume_from(self) -> Path | None:
-        """The newest complete checkpoint, announced on standard output."""
-        newest = self.newest()
+        """Return the newest complete checkpoint and announce it on standard output."""
+        newest = self.keep_newest()
         if newest:
             print(f"resuming from {newest.name}")
         return newest
 
     @property
     def run_id(self) -> str | None:
-        """The MLflow run that the training was begun in."""
+        """The id of the training's MLflow run, or None before it has started."""
         path = self.folder / "run.json"
         return str(json.loads(path.read_text())["run_id"]) if path.exists() else None
 
-    def belong_to(self, run_id: str) -> None:
+    def record_run(self, run_id: str) -> None:
+        """Store the id of the training's MLflow run, replacing the file atomically."""
         scratch = self.folder / "run.json.new"
         scratch.write_text(json.dumps({"run_id": run_id}) + "\n")
         scratch.replace(self.folder / "run.json")
@@ -68,20 +69,20 @@ class Checkpoints:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the training: raises PipelineError when another process is at it."""
+        """Lock the folder. Raises PipelineError if another process runs the same training."""
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.folder / "lock", timeout=0):
                 yield
         except Timeout:
             raise PipelineError(
-                "another process trains on the same data with the same params: wait for it, or change a param"
+                "another process is running the same training: wait for it to end, or change a param"
             ) from None
 
     @contextmanager
-    def room_for(self, model: torch.nn.Module) -> Iterator[None]:
-        """Turn what a full disk causes into a PipelineError that says how much is needed, now or later."""
-        needed = 3 * sum(weight.nbytes for weight in model.parameters())  # AdamW keeps two numbers for each
+    def disk_space_for(self, model: torch.nn.Module) -> Iterator[None]:
+        """Raise PipelineError if the disk is too full for a checkpoint, on entry or when a save fails."""
+        needed = 3 * sum(weight.nbytes for weight in model.parameters())  # AdamW has two moments per weight
         self._require(needed)
         try:
             yield
@@ -92,18 +93,18 @@ class Checkpoints:
     def _require(self, needed: int) -> None:
         free = shutil.disk_usage(self.folder).free
         if free < needed:
-            newest = self.newest()
+            newest = self.keep_newest()
             raise PipelineError(
-                f"the disk of {self.folder} has {free >> 20} MiB free, and a checkpoint needs "
-                f"{needed >> 20}: make room, then run the same command again; "
-                + (f"it goes on from {newest.name}" if newest else "nothing was trained yet")
+                f"the disk of {self.folder} has {free >> 20} MiB free, but a checkpoint needs "
+                f"{needed >> 20} MiB: free some space, then run the same command again; "
+                + (f"training resumes from {newest.name}" if newest else "no checkpoint was saved yet")
             )
 
 
-class SaveInTime(TrainerCallback):
-    """Saves when `seconds` are over, and at the end of an epoch.
+class PeriodicSave(TrainerCallback):
+    """Save a checkpoint every `seconds` and at the end of each epoch.
 
-    Only where the loss is logged as well: the mean since the last time is not in a checkpoint.
+    Saves happen only at steps that log: the Trainer does not checkpoint its running mean of the loss.
     """
 
     def __init__(self, checkpoints: Checkpoints, seconds: float) -> None:
@@ -125,21 +126,21 @@ class SaveInTime(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         (self.checkpoints.folder / f"checkpoint-{state.global_step}" / COMPLETE).touch()
-        self.checkpoints.newest()
+        self.checkpoints.keep_newest()
         self.saved = time.monotonic()
 
 
-def find(
+def find_checkpoints(
     params: dict[str, object], model: torch.nn.Module, files: Iterable[Path], code: Iterable[ModuleType]
 ) -> Checkpoints:
-    """The checkpoints of the training that starts from `model` with these params, files and code.
+    """Return the checkpoints of the training that starts from `model` with these params, files and code.
 
-    `code` is the packages that compute the result. Code that only logs, prints or raises errors is not among
-    them, so that a changed message does not discard hours of training.
+    `code` lists the packages that compute the weights. Packages that only log or report are left out, so
+    that editing a message does not invalidate checkpoints.
     """
     digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode())
     digest.update(f"torch {torch.__version__} transformers {transformers.__version__}".encode())
-    # Not its state_dict, in which weights that two layers share would be twice.
+    # named_parameters, unlike state_dict, lists weights shared between layers once.
     digest.update(safetensors.torch.save({name: w.detach() for name, w in model.named_parameters()}))
     modules = (path for package in code for path in sorted(Path(package.__path__[0]).rglob("*.py")))
     for path in (*files, *modules):
@@ -148,7 +149,7 @@ def find(
     return Checkpoints(root / "var" / "checkpoints" / digest.hexdigest()[:16])
 
 
-def finished(checkpoint: Path) -> TrainerState | None:
-    """The state of a training whose last step is in the checkpoint; none while steps are left."""
+def final_state(checkpoint: Path) -> TrainerState | None:
+    """Return the Trainer's state if the checkpoint is at the last step, else None."""
     state: TrainerState = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     return state if state.global_step >= state.max_steps else None

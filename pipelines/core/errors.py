@@ -1,18 +1,18 @@
-"""What a stage says when it cannot go on: one line that names the cause and the way out."""
+"""Errors of the pipeline's stages, reported as one line that names the cause and the fix."""
 
 import sys
 from collections.abc import Callable
 
 
 class PipelineError(Exception):
-    """Something the person running the stage can put right; the message says how."""
+    """An error that the user can fix; the message says how."""
 
 
 def run_stage(stage: Callable[[], None]) -> None:
-    """Run a stage as a command: a PipelineError or Ctrl-C ends it with a line instead of a trace."""
+    """Run a stage as a command; PipelineError and Ctrl-C exit with a message instead of a traceback."""
     try:
         stage()
     except PipelineError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted: run the same command again; finished stages are kept")
+        sys.exit("interrupted: run the same command again to resume; finished stages are kept")

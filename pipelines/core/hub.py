@@ -1,4 +1,4 @@
-"""Model folders as transformers saves them: a local one, or a pinned commit of a Hugging Face hub model."""
+"""DistilBERT folders in transformers' format: local, or a Hugging Face hub model at a pinned commit."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,35 +14,37 @@ _FILES = ["config.json", "model.safetensors", "tokenizer*", "vocab.txt", "specia
 
 @contextmanager
 def distilbert_folder(base: str, commits: Mapping[str, str]) -> Iterator[Path]:
-    """The folder of the DistilBERT that `base` names: a folder, or a hub model, downloaded if necessary.
+    """Yield the folder of the DistilBERT that `base` names, downloading a hub model if necessary.
 
-    `commits` pins hub models by name; any other is named NAME@COMMIT. Raises PipelineError if the model
-    cannot be found, is not a DistilBERT, or cannot be loaded in the body of the `with` statement.
+    `base` is a folder, a hub model pinned in `commits`, or NAME@COMMIT. Raises PipelineError if the model
+    is not found, is not a DistilBERT, or fails to load in the body of the `with` statement.
     """
     folder = Path(base) if Path(base).is_dir() else download(base, commits)
     try:
         found = json.loads((folder / "config.json").read_text()).get("model_type")
         if found != "distilbert":
-            raise PipelineError(f"train.base: {base} is a {found}: only a distilbert can be fine-tuned here")
+            raise PipelineError(
+                f"train.base: {base} is of type {found}; only distilbert models are supported"
+            )
         yield folder
     except (OSError, ValueError) as error:
         raise PipelineError(
             f"train.base: {base} cannot be loaded: {str(error).splitlines()[0]}"
-            " A model folder holds config.json, model.safetensors and tokenizer.json"
+            " A model folder needs config.json, model.safetensors and tokenizer.json."
         ) from None
 
 
 def download(base: str, commits: Mapping[str, str]) -> Path:
-    """The folder of a hub model at its pinned commit, from the hub's cache if it is there.
+    """Return the folder of a hub model at its pinned commit, from the hub's cache if possible.
 
-    Raises PipelineError if no commit is pinned, or if the model is neither cached nor available.
+    Raises PipelineError if no commit is pinned, or if the model is neither cached nor downloadable.
     """
     name, _, commit = base.partition("@")
     revision = commit or commits.get(name)
     if revision is None:
         raise PipelineError(
             f"train.base: {base} is not a folder, and a hub model needs a commit: "
-            f"write {name}@COMMIT (pinned already: {', '.join(commits)}), or minilm, which is packaged"
+            f"write {name}@COMMIT, or use one of {', '.join(['minilm', *commits])}"
         )
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
@@ -50,5 +52,5 @@ def download(base: str, commits: Mapping[str, str]) -> Path:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PipelineError(
             f"train.base: {name} at {revision} is not available from the Hugging Face hub ({reason}) "
-            "Check the name, the network and HF_HUB_OFFLINE; or name a folder, or minilm, which is packaged"
+            "Check the name, the network and HF_HUB_OFFLINE; or use a folder, or minilm, which is packaged"
         ) from None

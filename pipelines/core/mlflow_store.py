@@ -1,4 +1,4 @@
-"""The MLflow store that runs are written to."""
+"""The MLflow store: the connection, the project's experiment, and runs logged there earlier."""
 
 import os
 from contextlib import nullcontext
@@ -15,10 +15,11 @@ EXPERIMENT = "sentiment"
 
 
 def connect() -> mlflow.MlflowClient:
-    """Point MLflow at MLFLOW_TRACKING_URI and at the project's experiment, made if it is new.
+    """Connect to MLFLOW_TRACKING_URI and select the project's experiment, creating it if necessary.
 
-    The default is an SQLite file in var/ with the artifacts beside it. Its path is absolute: stages of
-    `dvc exp run --queue` run in folders of their own, where DVC_ROOT names the project's.
+    The default is an SQLite file in var/, with the artifacts beside it. Its path is absolute, because
+    `dvc exp run --queue` runs stages in a temporary workspace; there DVC_ROOT names the project's folder.
+    Raises PipelineError if MLflow does not answer.
     """
     var = Path(os.environ.get("DVC_ROOT", ".")).resolve() / "var"
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{var / 'mlflow.db'}"
@@ -27,7 +28,7 @@ def connect() -> mlflow.MlflowClient:
         var.mkdir(parents=True, exist_ok=True)
     mlflow.set_tracking_uri(uri)
     try:
-        # MLflow makes the tables of a new file, and of two processes at it at once one would fail.
+        # MLflow creates the tables of a new SQLite file, which fails if two processes do so at once.
         with FileLock(var / "mlflow.lock") if local else nullcontext():
             client = mlflow.MlflowClient()
             make_experiment(client, (var / "mlartifacts").as_uri() if local else None)
@@ -41,7 +42,7 @@ def connect() -> mlflow.MlflowClient:
 
 
 def make_experiment(client: mlflow.MlflowClient, artifacts: str | None) -> None:
-    """Make the project's experiment unless it is there: asking first would leave time for another process."""
+    """Create the project's experiment if missing; creating without a prior lookup avoids a race."""
     try:
         client.create_experiment(EXPERIMENT, artifacts)
     except MlflowException as error:
@@ -50,7 +51,7 @@ def make_experiment(client: mlflow.MlflowClient, artifacts: str | None) -> None:
 
 
 def resume(run_id: str) -> mlflow.ActiveRun:
-    """Open the run that `train` began, to log more to it."""
+    """Reopen the run that `train` started. Raises PipelineError if MLflow does not have it."""
     try:
         return mlflow.start_run(run_id=run_id)
     except MlflowException:
@@ -61,7 +62,7 @@ def resume(run_id: str) -> mlflow.ActiveRun:
 
 
 def logged_model(client: mlflow.MlflowClient, run_id: str) -> LoggedModel:
-    """The finished model of a run, the newest if `export` ran more than once."""
+    """Return the run's newest finished model. Raises PipelineError if it has none."""
     experiment = client.get_run(run_id).info.experiment_id
     found = client.search_logged_models(
         experiment_ids=[experiment],

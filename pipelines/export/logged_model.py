@@ -1,4 +1,4 @@
-"""The model that a run logs to MLflow: its PyTorch form with the served form beside it."""
+"""The model logged to MLflow: the PyTorch form together with the served form."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -15,26 +15,26 @@ SERVED = Path("results/export/serving")
 
 
 def weights_sha256(model: DistilBertForSequenceClassification) -> str:
-    """Of the file that the model is saved to."""
-    with TemporaryDirectory() as aside:
-        model.save_pretrained(aside)
-        return sha256(Path(aside, "model.safetensors"))
+    """Return the sha256 of the model's weights file, saved to a temporary folder."""
+    with TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        return sha256(Path(folder, "model.safetensors"))
 
 
 def log_model(run_id: str, model: DistilBertForSequenceClassification, max_tokens: int) -> None:
-    """Log the run's model: transformers and pyfunc flavours, with the served files under serving/.
+    """Log the model in the transformers and pyfunc flavours, with the served files under serving/.
 
-    The served files go first: the model turns READY when the flavours are in, and is then complete.
+    The served files are logged first: MLflow sets the model to READY once the flavours are logged.
     """
     logged = mlflow.initialize_logged_model(name="sentiment", source_run_id=run_id)
     mlflow.MlflowClient().log_model_artifacts(logged.model_id, str(SERVED), artifact_path="serving")
     mlflow.transformers.log_model(
         {"model": model, "tokenizer": AutoTokenizer.from_pretrained(TRAINED / "model")},
         task="text-classification",
-        # pyfunc reads the first window of a text; without this one past 512 tokens would be an error.
+        # pyfunc reads only a text's first window; without truncation, more than 512 tokens are an error.
         model_config={"truncation": True, "max_length": max_tokens},
         model_id=logged.model_id,
         signature=infer_signature(["A fine film."], [{"label": "positive", "score": 0.99}]),
-        # Named, because MLflow would otherwise look for them by running the model in a new environment.
+        # Given explicitly: MLflow would otherwise infer them by running the model in a new environment.
         pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "torch", "transformers")],
     )

@@ -1,5 +1,6 @@
-"""A DistilBERT classifier as OpenVINO IR, in fp32 or int8, in the four files of the served form."""
+"""Conversion of a DistilBERT classifier to OpenVINO IR, fp32 or int8, and the files of the served form."""
 
+import itertools
 import json
 import warnings
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from pipelines.served_form.classifier import inputs, windows
 
 
 class Logits(torch.nn.Module):
-    """The classifier with a tuple-free, keyword-free signature, which is what tracing wants."""
+    """The classifier as a function of two tensors that returns logits only, as tracing requires."""
 
     def __init__(self, model: DistilBertForSequenceClassification) -> None:
         super().__init__()
@@ -28,12 +29,12 @@ class Logits(torch.nn.Module):
 
 
 def convert(model: DistilBertForSequenceClassification) -> openvino.Model:
-    """The model as OpenVINO IR with free batch and token axes; its last layer reads its first token only."""
+    """Convert to OpenVINO IR with dynamic axes; the last layer computes only the first token."""
     example = torch.ones(2, 8, dtype=torch.int64)
     read_first_token(model)
     traced = Logits(model).train(False)
     with warnings.catch_warnings():
-        # Tracing remarks on branches over shapes; the exported model is compared with this one in the tests.
+        # Tracing warns about branches on shapes; tests compare the exported model with this one.
         warnings.simplefilter("ignore", TracerWarning)
         converted = openvino.convert_model(
             traced, example_input={"input_ids": example, "attention_mask": example}
@@ -43,8 +44,9 @@ def convert(model: DistilBertForSequenceClassification) -> openvino.Model:
 
 
 def quantize(reference: Path, texts: Sequence[str]) -> openvino.Model:
-    """The IR in `reference` with int8 weights and activations, their ranges measured on `texts`."""
-    samples = [inputs([window], len(window)) for own in windows(reference, texts) for window in own]
+    """Quantize the IR in `reference` to int8, with activation ranges calibrated on `texts`."""
+    text_windows = itertools.chain.from_iterable(windows(reference, texts))
+    samples = [inputs([window], len(window)) for window in text_windows]
     return nncf.quantize(
         openvino.Core().read_model(reference / "model.xml"),
         nncf.Dataset(samples),
@@ -54,7 +56,7 @@ def quantize(reference: Path, texts: Sequence[str]) -> openvino.Model:
 
 
 def write(model: openvino.Model, folder: Path, tokenizer_json: str, serving: dict[str, object]) -> None:
-    """Write the four files of `pipelines.serving`."""
+    """Write the four files of the served form (`pipelines.served_form`)."""
     folder.mkdir(parents=True, exist_ok=True)
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
     (folder / "tokenizer.json").write_text(tokenizer_json)

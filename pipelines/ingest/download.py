@@ -1,4 +1,4 @@
-"""Files from the web: into the user's cache, going on where an earlier try ended."""
+"""Downloads into the user's cache, with resumption of partial downloads."""
 
 import hashlib
 from pathlib import Path
@@ -15,10 +15,10 @@ TIMEOUT = 60.0
 
 
 def download(url: str, expected: str | None = None, cache: Path | None = None) -> Path:
-    """The path of the file, which is there already, or is downloaded. `expected` is its sha256, in hex.
+    """Return the path of the cached file, downloading it if missing. `expected` is its sha256 as hex digits.
 
-    Raises PipelineError when it cannot be had whole, or is another file; what came so far is kept for the
-    next try, unless it is another file.
+    Raises PipelineError if the download fails, keeping the partial file for the next attempt, or if the
+    sha256 differs, deleting the file.
     """
     cache = cache or user_cache_path("movie-review-service")
     folder = cache / hashlib.sha256(url.encode()).hexdigest()[:16]
@@ -32,32 +32,32 @@ def download(url: str, expected: str | None = None, cache: Path | None = None) -
             had = part.stat().st_size if part.exists() else 0
             raise PipelineError(
                 f"could not download {url}: {error or type(error).__name__}."
-                f" {had:,} bytes are kept: run this again to go on."
+                f" {had:,} bytes are kept: run the same command again to resume."
             ) from None
         part.replace(whole)
     if expected and (found := sha256(whole)) != expected.lower():
         whole.unlink()
-        raise PipelineError(f"{url} has sha256 {found}, and {expected} was asked for: it has been deleted")
+        raise PipelineError(f"{url} has sha256 {found}, expected {expected}: the file was deleted")
     return whole
 
 
 def receive(url: str, part: Path, tag: Path) -> None:
-    """Add what is missing to `part`; from the start when the server cannot go on, or has another file."""
+    """Append the missing bytes to `part`; start over if the server cannot resume or the file has changed."""
     had = part.stat().st_size if part.exists() and tag.exists() else 0
     headers = {"Range": f"bytes={had}-", "If-Range": tag.read_text()} if had else {}
     with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=TIMEOUT) as answer:
         if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # all of it was there
+            return  # the partial file is already complete
         answer.raise_for_status()
-        goes_on = answer.status_code == httpx.codes.PARTIAL_CONTENT
-        had = had if goes_on else 0
+        resumes = answer.status_code == httpx.codes.PARTIAL_CONTENT
+        had = had if resumes else 0
         if etag := answer.headers.get("ETag"):
             tag.write_text(etag)
         size = had + int(answer.headers.get("Content-Length", 0))
         with (
-            part.open("ab" if goes_on else "wb") as file,
+            part.open("ab" if resumes else "wb") as file,
             tqdm(total=size or None, initial=had, unit="B", unit_scale=True, disable=None) as bar,
         ):
-            for piece in answer.iter_raw():
-                file.write(piece)
-                bar.update(len(piece))
+            for chunk in answer.iter_raw():
+                file.write(chunk)
+                bar.update(len(chunk))

@@ -1,4 +1,4 @@
-"""A labelled review, what is refused instead of one, and the form in which both are kept."""
+"""Labelled and rejected reviews, and the validation that decides between them."""
 
 import html
 import re
@@ -21,24 +21,24 @@ class LabelledReview(NamedTuple):
     label: int
 
 
-class Refused(NamedTuple):
-    """One row of the quarantine: where it was found, why it is no labelled review, and how it begins."""
+class Rejected(NamedTuple):
+    """One row of the quarantine: its position in the source, the reason, and the start of the text."""
 
     found_at: str
     reason: str
     text: str
 
 
-def checked(review_id: str, movie_id: str, text: str, label: str) -> LabelledReview | Refused:
-    """A review of what a source says, its label in words or as a number."""
-    known = LABELS.get(label.strip().lower())
+def validate(review_id: str, movie_id: str, text: str, label: str) -> LabelledReview | Rejected:
+    """Return the review, or a rejection if its text is empty or its label is not in LABELS."""
+    number = LABELS.get(label.strip().lower())
     if not text.strip():
-        return Refused(review_id, "the text is empty", text)
-    if known is None:
-        return Refused(review_id, f"the label {label!r} is none of {', '.join(LABELS)}", text)
-    return LabelledReview(review_id, slug(movie_id) or UNKNOWN_MOVIE, text, known)
+        return Rejected(review_id, "the text is empty", text)
+    if number is None:
+        return Rejected(review_id, f"the label {label!r} is not one of {', '.join(LABELS)}", text)
+    return LabelledReview(review_id, slug(movie_id) or UNKNOWN_MOVIE, text, number)
 
 
 def slug(name: str) -> str:
-    """A movie's id as the API takes it: letters, digits, `_` and `-`, at most 64."""
+    """Return a movie id that the API accepts: at most 64 letters, digits, `_` and `-`."""
     return re.sub(r"[^A-Za-z0-9_]+", "-", html.unescape(name)).strip("-")[:64]

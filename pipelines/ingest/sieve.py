@@ -1,4 +1,4 @@
-"""Which rows of a source become data/reviews.csv, and which go to the quarantine."""
+"""Filtering of a source's rows into data/reviews.csv and the quarantine file."""
 
 import csv
 import hashlib
@@ -8,43 +8,43 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipelines.core.errors import PipelineError
-from pipelines.ingest.labels import LabelledReview, Refused
+from pipelines.ingest.labels import LabelledReview, Rejected
 
-DUPLICATE = "the same text as an earlier review's"
+DUPLICATE = "the same text as an earlier review"
 
 
 class Sieve:
-    """Lets every text through once, and writes what it keeps back to a file, with the reason."""
+    """Passes each text once and writes duplicates and rejected rows to the quarantine, with the reason."""
 
     def __init__(self, quarantine: Path) -> None:
         self._quarantine = quarantine
-        self.read = self.duplicates = self.refused = 0
+        self.read = self.duplicates = self.rejected = 0
 
-    def sift(self, found: Iterable[LabelledReview | Refused]) -> Iterator[LabelledReview]:
-        """Raises PipelineError at the end when no label, or only one, came through."""
-        seen: set[bytes] = set()  # 16 bytes a text, however long it is
+    def sift(self, rows: Iterable[LabelledReview | Rejected]) -> Iterator[LabelledReview]:
+        """Yield the accepted reviews. Raises PipelineError at the end unless both labels occurred."""
+        seen: set[bytes] = set()  # 16 bytes per text, to bound memory
         labels: set[int] = set()
         self._quarantine.parent.mkdir(parents=True, exist_ok=True)
         with self._quarantine.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(Refused._fields)
-            for one in found:
+            writer.writerow(Rejected._fields)
+            for row in rows:
                 self.read += 1
-                if isinstance(one, Refused):
-                    self.refused += 1
-                    writer.writerow(one._replace(text=one.text[:200]))
+                if isinstance(row, Rejected):
+                    self.rejected += 1
+                    writer.writerow(row._replace(text=row.text[:200]))
                     continue
-                key = hashlib.blake2b(one.text.encode(), digest_size=16).digest()
+                key = hashlib.blake2b(row.text.encode(), digest_size=16).digest()
                 if key in seen:
                     self.duplicates += 1
-                    writer.writerow(Refused(one.review_id, DUPLICATE, one.text[:200]))
+                    writer.writerow(Rejected(row.review_id, DUPLICATE, row.text[:200]))
                     continue
                 seen.add(key)
-                labels.add(one.label)
-                yield one
+                labels.add(row.label)
+                yield row
         if len(labels) < 2:
             raise PipelineError(
-                f"of {self.read:,} rows {len(seen):,} are labelled reviews, and both labels are needed:"
+                f"{len(seen):,} of {self.read:,} rows are labelled reviews, but both labels must occur:"
                 f" see {self._quarantine}. data/ is unchanged."
             )
 
@@ -52,7 +52,7 @@ class Sieve:
 def write(reviews: Iterable[LabelledReview], folder: Path) -> int:
     """Write `folder`/reviews.csv and return its number of rows.
 
-    Written aside and then renamed, so `folder` holds either what it held before or all of the new.
+    The file is written to a temporary folder that then replaces `folder`, so an error changes nothing.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -73,7 +73,7 @@ def write(reviews: Iterable[LabelledReview], folder: Path) -> int:
 
 
 def _replace(folder: Path, new: Path) -> None:
-    """Put `new` in the place of `folder`; a folder cannot be renamed over one that is not empty."""
+    """Replace `folder` with `new` in two renames; a folder cannot be renamed over a non-empty one."""
     if not folder.exists():
         new.rename(folder)
         return

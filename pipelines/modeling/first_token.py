@@ -1,4 +1,4 @@
-"""A classifier that reads the first token needs only that one from its last layer."""
+"""A last DistilBERT layer that computes only the first token, the only one that the classifier reads."""
 
 import torch
 from transformers import DistilBertForSequenceClassification
@@ -7,10 +7,10 @@ from transformers.models.distilbert.modeling_distilbert import TransformerBlock
 
 
 class FirstTokenBlock(TransformerBlock):  # type: ignore[no-untyped-call]  # transformers' are untyped
-    """DistilBERT's layer, [texts, tokens, width] -> [texts, 1, width]: the first token's new state.
+    """A DistilBERT layer that returns only the first token: [texts, tokens, width] -> [texts, 1, width].
 
-    It attends to all the tokens, so its state is that of the whole layer; the others' queries, outputs and
-    feed-forward parts, five sixths of the layer's work, are what the classifier would throw away.
+    The first token attends to all tokens, so its state is the same as in the full layer. Skipping the other
+    tokens' queries, outputs and feed-forward parts saves five sixths of the layer's work.
     """
 
     def forward(
@@ -24,23 +24,23 @@ class FirstTokenBlock(TransformerBlock):  # type: ignore[no-untyped-call]  # tra
     def _attend(
         self, first: torch.Tensor, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None
     ) -> torch.Tensor:
-        own = self.attention
-        heads = (own.n_heads, own.attention_head_size)
+        layer = self.attention
+        heads = (layer.n_heads, layer.attention_head_size)
         query, key, value = (
             project(states).unflatten(-1, heads).transpose(1, 2)
             for project, states in (
-                (own.q_lin, first),
-                (own.k_lin, hidden_states),
-                (own.v_lin, hidden_states),
+                (layer.q_lin, first),
+                (layer.k_lin, hidden_states),
+                (layer.v_lin, hidden_states),
             )
         )
         mask = attention_mask if attention_mask is None else attention_mask[:, :, :1]
-        attend = ALL_ATTENTION_FUNCTIONS[own.config._attn_implementation]
-        attended, _ = attend(own, query, key, value, mask, dropout=0.0, scaling=own.scaling)
-        projected: torch.Tensor = own.out_lin(attended.flatten(-2))
+        attend = ALL_ATTENTION_FUNCTIONS[layer.config._attn_implementation]
+        attended, _ = attend(layer, query, key, value, mask, dropout=0.0, scaling=layer.scaling)
+        projected: torch.Tensor = layer.out_lin(attended.flatten(-2))
         return projected
 
 
 def read_first_token(model: DistilBertForSequenceClassification) -> None:
-    """Make the model's last layer compute its first token only: the same logits, the same weights to save."""
+    """Make the model's last layer compute only the first token; logits and saved weights do not change."""
     model.distilbert.transformer.layer[-1].__class__ = FirstTokenBlock

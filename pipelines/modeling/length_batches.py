@@ -1,4 +1,4 @@
-"""Training batches of reviews of like length, none with more tokens than a step may have."""
+"""Training batches of rows of similar length, with a limit on tokens per batch."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -8,16 +8,16 @@ from torch.utils.data import Sampler
 
 
 class LengthBatches(Sampler[list[int]]):
-    """Rows of a data set in batches, in an order that the seed and the epoch decide.
+    """A batch sampler that groups rows of similar length.
 
-    A batch has at most `most_reviews` rows, and padded to its longest at most `most_tokens` tokens (a row
-    longer than that is a batch of its own). Rows of one length change places from epoch to epoch, batches
-    too; how many there are never changes, for that follows from the lengths alone.
+    A batch has at most `max_rows` rows and, including padding, at most `max_tokens` tokens; a longer row
+    is a batch by itself. The seed and the epoch determine the order of the batches and of rows of equal
+    length. The number of batches depends only on the lengths.
     """
 
-    def __init__(self, lengths: Sequence[int], most_reviews: int, most_tokens: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[int], max_rows: int, max_tokens: int, seed: int) -> None:
         self.lengths = np.asarray(lengths)
-        self.bounds = bounds(sorted(lengths), most_reviews, most_tokens)
+        self.bounds = bounds(sorted(lengths), max_rows, max_tokens)
         self.seed = seed
         self.epoch = 0
 
@@ -28,7 +28,7 @@ class LengthBatches(Sampler[list[int]]):
         return len(self.bounds)
 
     @property
-    def mean_reviews(self) -> float:
+    def mean_rows(self) -> float:
         return len(self.lengths) / len(self)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -39,11 +39,11 @@ class LengthBatches(Sampler[list[int]]):
             yield order[start:end].tolist()
 
 
-def bounds(ascending: Sequence[int], most_reviews: int, most_tokens: int) -> list[tuple[int, int]]:
-    """Where each batch of the reviews begins and ends, given their lengths from short to long."""
+def bounds(ascending: Sequence[int], max_rows: int, max_tokens: int) -> list[tuple[int, int]]:
+    """Return each batch's first row and the row after its last; lengths are in ascending order."""
     starts = [0]
     for row, length in enumerate(ascending):
         reviews = row - starts[-1] + 1
-        if reviews > 1 and (reviews > most_reviews or reviews * length > most_tokens):
+        if reviews > 1 and (reviews > max_rows or reviews * length > max_tokens):
             starts.append(row)
     return list(itertools.pairwise([*starts, len(ascending)]))

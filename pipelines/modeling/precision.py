@@ -1,4 +1,4 @@
-"""What training computes with: bf16 where the processor has instructions for it, else fp32."""
+"""The hardware that training uses: number format, threads and instruction set."""
 
 import os
 from typing import Literal
@@ -10,7 +10,7 @@ from pipelines.core.params import Precision
 
 
 def has_bf16() -> bool:
-    """Whether this machine has instructions for bf16: a GPU, or a processor with AVX-512 BF16 or AMX."""
+    """Return whether the GPU, or without a GPU the processor (AVX-512 BF16 or AMX), computes in bf16."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     processor = torch.cpu.get_capabilities()
@@ -18,21 +18,21 @@ def has_bf16() -> bool:
 
 
 def resolve_precision(precision: Precision) -> Literal["bf16", "fp32"]:
-    """What `train.precision` comes to here."""
+    """Resolve `auto` to bf16 if this machine supports it, else to fp32."""
     if precision == "auto":
         return "bf16" if has_bf16() else "fp32"
     return precision
 
 
 def use_all_cores() -> None:
-    """One thread a core that this process may use; PyTorch looks past the quota of a container.
+    """Use one thread per available core; PyTorch alone ignores a container's CPU quota.
 
-    OMP_NUM_THREADS says otherwise: trainings that run at once share the cores.
+    OMP_NUM_THREADS takes precedence, so that parallel trainings can share the cores.
     """
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(joblib.cpu_count(only_physical_cores=True))
 
 
 def processor() -> str:
-    """The processor's instruction set as PyTorch names it, such as AVX2 or AVX512."""
+    """Return PyTorch's name of the processor's instruction set, such as AVX2 or AVX512."""
     return str(torch.cpu.get_capabilities()["cpu_name"])

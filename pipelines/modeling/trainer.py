@@ -1,4 +1,4 @@
-"""What every training here has: batches by length, checkpoints to go on from, no work thrown away."""
+"""The training shared by `pretrain` and `train`: batches by length, resumed from checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainerState, TrainingArguments
 
-from pipelines.core import checkpoints
-from pipelines.core.checkpoints import Checkpoints
+from pipelines.core.checkpoints import Checkpoints, final_state
 from pipelines.core.params import Precision
 from pipelines.modeling.length_batches import LengthBatches
 from pipelines.modeling.precision import resolve_precision
@@ -17,7 +16,7 @@ LOG_EVERY = 20  # steps
 
 
 class BatchTrainer(Trainer):
-    """A Trainer whose `batches` say which rows go together."""
+    """A Trainer that takes its training batches from `batches`."""
 
     def __init__(self, *, batches: LengthBatches, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -33,8 +32,11 @@ class BatchTrainer(Trainer):
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]  # accelerate is untyped
 
 
-def arguments(folder: Path, seed: int, precision: Precision, **own: Any) -> TrainingArguments:
-    """For checkpoints in `folder`; what it saves, and when, is `pipelines.checkpoints`."""
+def arguments(folder: Path, seed: int, precision: Precision, **specific: Any) -> TrainingArguments:
+    """Return the common arguments and the stage's `specific` ones, with checkpoints in `folder`.
+
+    The Trainer's own saving is off: `checkpoints.PeriodicSave` decides when to save.
+    """
     return TrainingArguments(
         output_dir=str(folder),
         seed=seed,
@@ -46,16 +48,16 @@ def arguments(folder: Path, seed: int, precision: Precision, **own: Any) -> Trai
         logging_steps=LOG_EVERY,
         include_num_input_tokens_seen="non_padding",
         report_to="none",
-        **own,
+        **specific,
     )
 
 
-def train(trainer: Trainer, model: PreTrainedModel, kept: Checkpoints) -> TrainerState:
-    """Train the trainer's model to the end, from the newest checkpoint if there is one: state and history."""
-    newest = kept.to_resume_from()
-    if newest and (state := checkpoints.finished(newest)):
+def train(trainer: Trainer, model: PreTrainedModel, checkpoints: Checkpoints) -> TrainerState:
+    """Train `model`, resuming from the newest checkpoint if one exists; return the final state."""
+    newest = checkpoints.to_resume_from()
+    if newest and (state := final_state(newest)):
         model.load_state_dict(type(model).from_pretrained(newest).state_dict())
         return state
-    with kept.room_for(model):
+    with checkpoints.disk_space_for(model):
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     return trainer.state

@@ -1,4 +1,4 @@
-"""Stage `prepare`: data/reviews.csv, cleaned and distinct -> training, calibration, validation reviews."""
+"""Stage `prepare`: clean, deduplicate and split data/reviews.csv for training, calibration and validation."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ OUT = Path("results/prepare")
 
 
 def write(parts: Mapping[str, pd.DataFrame]) -> None:
-    """Each part in a file of its name."""
+    """Write each part to a CSV file named after it."""
     OUT.mkdir(parents=True, exist_ok=True)
     for name, rows in parts.items():
         rows.to_csv(OUT / f"{name}.csv", index=False, lineterminator="\n")

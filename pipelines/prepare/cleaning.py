@@ -1,4 +1,4 @@
-"""data/reviews.csv, checked against its schema, cleaned and without duplicates."""
+"""Schema validation, text cleaning and deduplication of data/reviews.csv."""
 
 import html
 import re
@@ -22,9 +22,9 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 
 
 def read_reviews(path: Path) -> pd.DataFrame:
-    """The reviews as a table that passed SCHEMA.
+    """Read the reviews and validate them against SCHEMA.
 
-    Raises PipelineError naming the first rows and columns that did not.
+    Raises PipelineError naming the first invalid rows and columns.
     """
     if not path.exists():
         raise PipelineError(f"{path} is missing: run `make ingest` (or `python -m pipelines.ingest`)")
@@ -34,16 +34,16 @@ def read_reviews(path: Path) -> pd.DataFrame:
     except pa.errors.SchemaErrors as error:
         cases = error.failure_cases.head(5)
         wrong = [f"{c.column}, row {c.index}: {c.failure_case!r} fails {c.check}" for c in cases.itertuples()]
-        raise PipelineError(f"{path} breaks its schema: {'; '.join(wrong)}") from None
+        raise PipelineError(f"{path} does not match its schema: {'; '.join(wrong)}") from None
 
 
 def clean(text: str) -> str:
-    """One line of plain text: entities decoded, tags (`<br />`) and runs of white space made a space."""
+    """Return one line of plain text: entities decoded, tags and runs of white space replaced by a space."""
     return " ".join(_TAG.sub(" ", html.unescape(text)).split())
 
 
 def deduplicate(reviews: pd.DataFrame) -> pd.DataFrame:
-    """Each text once, compared without case; a text that bears both labels is dropped altogether."""
+    """Keep one review per text, ignoring case; drop texts that occur with both labels."""
     key = reviews["text"].str.casefold()
-    agreed = reviews.groupby(key)["label"].transform("nunique") == 1
-    return reviews[agreed & ~key.duplicated()]
+    consistent = reviews.groupby(key)["label"].transform("nunique") == 1
+    return reviews[consistent & ~key.duplicated()]

@@ -1,4 +1,4 @@
-"""The split of the reviews into training, calibration and validation reviews, stratified by label."""
+"""The split into training, calibration and validation reviews, stratified by label."""
 
 import pandas as pd
 from sklearn.model_selection import train_test_split
@@ -8,21 +8,20 @@ from pipelines.core.params import Params
 
 
 def split(reviews: pd.DataFrame, params: Params) -> dict[str, pd.DataFrame]:
-    """Rows for `train`, `calibration` and `validation`, the same share of each label, in the data's order.
+    """Return the parts `train`, `calibration` and `validation`, stratified by label, in the data's order.
 
-    The calibration reviews are taken from what is left for training, so the validation reviews stay the
-    same whatever their number.
+    The validation reviews are split off first, so they do not depend on the calibration fraction.
     """
     fractions = params.prepare
-    rest, validation = apart(reviews, fractions.validation_fraction, params.seed)
-    train, calibration = apart(rest, fractions.calibration_fraction, params.seed)
+    rest, validation = hold_out(reviews, fractions.validation_fraction, params.seed)
+    train, calibration = hold_out(rest, fractions.calibration_fraction, params.seed)
     return {"train": train, "calibration": calibration, "validation": validation}
 
 
-def apart(reviews: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The reviews but for a fraction, and that fraction. Raises PipelineError when there are too few."""
+def hold_out(reviews: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the remaining and the held-out reviews. Raises PipelineError if there are too few reviews."""
     try:
-        rest, taken = train_test_split(
+        rest, held_out = train_test_split(
             reviews, test_size=fraction, stratify=reviews["label"], random_state=seed
         )
     except ValueError as error:
@@ -30,4 +29,4 @@ def apart(reviews: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.DataFra
             f"{len(reviews):,} reviews cannot be split by {fraction}: {error} Ingest more, or raise "
             "prepare.calibration_fraction or prepare.validation_fraction."
         ) from None
-    return rest.sort_index(), taken.sort_index()
+    return rest.sort_index(), held_out.sort_index()

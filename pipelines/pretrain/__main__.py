@@ -1,11 +1,10 @@
-"""Stage `pretrain`: continues the encoder's pre-training on the training reviews (off by default).
+"""Stage `pretrain`: continue the encoder's pre-training on the training reviews (off by default).
 
-Masked language modelling on the texts that the classifier will read (Gururangan et al., 2020, "Don't Stop
-Pretraining"). It uses no labels, and no review outside the training split. If it is killed, the same command
-resumes from the last checkpoint.
+Masked language modelling on the task's own texts (Gururangan et al., 2020, "Don't Stop Pretraining"). It
+uses no labels and only the training split. An interrupted training resumes from its last checkpoint.
 
-The weights follow from `masked_lm/` and `pipelines.modeling` alone, which are what dvc.yaml tracks: a message
-edited here costs nobody a training.
+The code that determines the weights is in `masked_lm/` and `pipelines.modeling`. dvc.yaml tracks only these,
+so that other edits do not cause retraining.
 """
 
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines import modeling
-from pipelines.core import checkpoints
+from pipelines.core.checkpoints import find_checkpoints
 from pipelines.core.errors import run_stage
 from pipelines.core.params import load_params
 from pipelines.modeling.precision import resolve_precision
@@ -37,13 +36,13 @@ def main() -> None:
     model, tokenizer = load_masked_lm(params.train.base, params.seed)
     precision = resolve_precision(params.train.precision)
     identity = {"seed": params.seed, "precision": precision, **params.pretrain.model_dump()}
-    kept = checkpoints.find(identity, model, [TRAIN], CODE)
-    with kept.locked():
+    checkpoints = find_checkpoints(identity, model, [TRAIN], CODE)
+    with checkpoints.locked():
         texts = pd.read_csv(TRAIN, keep_default_na=False)["text"].tolist()
-        state = train(make_trainer(params, model, tokenizer, texts, kept), model, kept)
+        state = train(make_trainer(params, model, tokenizer, texts, checkpoints), model, checkpoints)
         save_encoder(model.distilbert.state_dict(), OUT / "encoder.safetensors")
         write_history(state.log_history, OUT / "history.csv")
-        kept.delete()
+        checkpoints.delete()
 
 
 if __name__ == "__main__":

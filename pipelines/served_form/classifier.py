@@ -1,10 +1,13 @@
 """The exported classifier: four files that the service runs without torch.
 
-model.xml and model.bin (OpenVINO IR: `input_ids` and `attention_mask`, int64, [reviews, tokens] -> logits
-[reviews, 2]), tokenizer.json, and serving.json: the labels in the order of the logits, the tokens of a
-window, how many windows of one text are read, and the temperature that the logits have been divided by. A
-longer text is cut into the fewest windows of like length, each with its [CLS] and [SEP]; what its windows
-cannot hold is left out of its middle. Its probability is the mean of theirs.
+- model.xml and model.bin: OpenVINO IR, `input_ids` and `attention_mask` int64 [windows, tokens] -> logits
+  [windows, 2].
+- tokenizer.json.
+- serving.json: the labels in the order of the logits, the tokens per window, the maximum number of windows
+  per text, and the temperature already applied to the logits.
+
+A text is split into as few windows of similar length as possible, each with [CLS] and [SEP]. Text beyond the
+maximum number of windows is dropped from the middle. A text's probability is the mean over its windows.
 """
 
 import itertools
@@ -21,8 +24,8 @@ from pipelines.statistics.calibration import mean_softmax
 
 BATCH = 32
 WIDTH = 32
-"""A batch is padded to a multiple of so many tokens: OpenVINO compiles for every shape that it meets, and
-keeps what it compiled. With every length a shape, 6,000 reviews of 256 tokens took 11 GB instead of 2."""
+"""Batches are padded to a multiple of this many tokens: OpenVINO compiles and caches a model per shape.
+Without padding, 6,000 reviews of 256 tokens took 11 GB of memory instead of 2."""
 
 Inputs = dict[str, npt.NDArray[np.int64]]
 
@@ -36,32 +39,32 @@ class Classifier:
         self.max_tokens: int = config["max_tokens"]
         self.positive: int = config["labels"].index("positive")
         self.temperature: float = config.get("temperature", 1.0)
-        # As it is served: left to itself the CPU takes bf16 where it has it, and machines then disagree.
+        # As in serving; the default is bf16 on CPUs that have it, and results then differ between machines.
         precision = {"INFERENCE_PRECISION_HINT": "f32"}
         self._model = openvino.Core().compile_model(folder / "model.xml", "CPU", precision)
 
     @property
     def threads(self) -> int:
-        """How many the CPU gives it."""
+        """The number of inference threads."""
         return int(self._model.get_property("INFERENCE_NUM_THREADS"))
 
     @property
     def mib(self) -> float:
-        """The size of its files."""
+        """The total size of the model's files in MiB."""
         return sum(file.stat().st_size for file in self.folder.iterdir()) / 2**20
 
     def logits(self, texts: Sequence[str]) -> list[npt.NDArray[np.float64]]:
-        """Of each text [windows, labels]."""
-        read = windows(self.folder, texts)
-        flat = list(itertools.chain.from_iterable(read))
-        answers = np.empty((len(flat), 2))
-        for rows in by_length(flat):
-            answers[rows] = self._model(self._inputs([flat[row] for row in rows]))[0]
-        left = iter(answers)
-        return [np.array(list(itertools.islice(left, len(own)))) for own in read]
+        """Return one array [windows, labels] per text."""
+        windows_by_text = windows(self.folder, texts)
+        flat = list(itertools.chain.from_iterable(windows_by_text))
+        results = np.empty((len(flat), 2))
+        for rows in batches_by_length(flat):
+            results[rows] = self._model(self._inputs([flat[row] for row in rows]))[0]
+        remaining = iter(results)
+        return [np.array(list(itertools.islice(remaining, len(ids)))) for ids in windows_by_text]
 
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """The probability that each text is positive, [texts]."""
+        """Return each text's probability of being positive, [texts]."""
         return mean_softmax(self.logits(texts))[:, self.positive]
 
     def _inputs(self, windows: Sequence[list[int]]) -> Inputs:
@@ -70,40 +73,43 @@ class Classifier:
 
 
 def probabilities(folder: Path, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-    """The probability that each text is positive, as the exported model in `folder` sees it."""
+    """Return each text's probability of being positive, [texts], from the exported model in `folder`."""
     return Classifier(folder).probabilities(texts)
 
 
 def windows(folder: Path, texts: Sequence[str]) -> list[list[list[int]]]:
-    """The windows of each text, as the service cuts them: token ids."""
+    """Tokenize the texts and split them into windows of token ids, as in serving."""
     config = json.loads((folder / "serving.json").read_text())
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     encodings = tokenizer.encode_batch_fast(list(texts))
-    return [cut(encoding.ids, config["max_tokens"] - 2, config["windows"]) for encoding in encodings]
+    return [
+        split_into_windows(encoding.ids, config["max_tokens"] - 2, config["windows"])
+        for encoding in encodings
+    ]
 
 
-def cut(ids: list[int], room: int, most: int) -> list[list[int]]:
-    """A text's tokens in at most so many windows, with room for so many tokens beside [CLS] and [SEP]."""
+def split_into_windows(ids: list[int], size: int, max_windows: int) -> list[list[int]]:
+    """Split a text into at most `max_windows` windows of `size` tokens, not counting [CLS] and [SEP]."""
     first, *body, last = ids
-    if len(body) > most * room:
-        tail = most * room // 2
-        body = body[: most * room - tail] + body[-tail:]
-    count = max(1, -(-len(body) // room))
+    if len(body) > max_windows * size:
+        tail = max_windows * size // 2
+        body = body[: max_windows * size - tail] + body[-tail:]
+    count = max(1, -(-len(body) // size))
     ends = [len(body) * number // count for number in range(count + 1)]
     return [[first, *body[start:end], last] for start, end in itertools.pairwise(ends)]
 
 
-def by_length(windows: Sequence[list[int]]) -> Iterator[list[int]]:
-    """Positions in batches of like lengths, so that little of a batch is padding."""
+def batches_by_length(windows: Sequence[list[int]]) -> Iterator[list[int]]:
+    """Yield batches of positions of windows of similar length, to minimise padding."""
     order = sorted(range(len(windows)), key=lambda row: len(windows[row]))
     for start in range(0, len(order), BATCH):
         yield order[start : start + BATCH]
 
 
 def inputs(windows: Sequence[list[int]], width: int) -> Inputs:
-    """What the model takes, each [windows, width]; padding is 0 in both."""
+    """Return the model's inputs, each [windows, width], padded with 0."""
     input_ids, attention_mask = np.zeros((2, len(windows), width), dtype=np.int64)
     for row, ids in enumerate(windows):
         input_ids[row, : len(ids)] = ids

@@ -1,9 +1,9 @@
-"""Stage `train`: fine-tunes DistilBERT on the training reviews, in an MLflow run of its own.
+"""Stage `train`: fine-tune DistilBERT on the training reviews and log the training as an MLflow run.
 
-If it is killed, the same command resumes from the last checkpoint, in the same run.
+An interrupted training resumes from its last checkpoint, in the same run.
 
-The weights follow from `fine_tuning/` and `pipelines.modeling` alone, which are what dvc.yaml tracks: a
-message edited here costs nobody a training.
+The code that determines the weights is in `fine_tuning/` and `pipelines.modeling`. dvc.yaml tracks only
+these, so that other edits do not cause retraining.
 """
 
 import json
@@ -12,8 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines import modeling
-from pipelines.core import checkpoints
-from pipelines.core.checkpoints import SaveInTime
+from pipelines.core.checkpoints import PeriodicSave, find_checkpoints
 from pipelines.core.errors import run_stage
 from pipelines.core.mlflow_store import connect
 from pipelines.core.params import load_params
@@ -41,23 +40,24 @@ def main() -> None:
     model, tokenizer = load_classifier(params, ENCODER)
     precision = resolve_precision(params.train.precision)
     identity = params.train.model_dump(exclude={"checkpoint_seconds"}) | {"precision": precision}
-    kept = checkpoints.find({"seed": params.seed, **identity}, model, [TRAIN, VALIDATION], CODE)
+    checkpoints = find_checkpoints({"seed": params.seed, **identity}, model, [TRAIN, VALIDATION], CODE)
     tags = lineage(VALIDATION) | trial_tags() | {"precision": precision, "processor": processor()}
     client = connect()
-    with kept.locked():
-        with begin(kept, tags) as run:
+    with checkpoints.locked():
+        with begin(checkpoints, tags) as run:
             keep(tags)
             log_inputs(params, *reviews, tags["data_md5"])
             outbox = MetricOutbox(client, run.info.run_id)
-            callbacks = [outbox, SaveInTime(kept, params.train.checkpoint_seconds), *trial_callbacks()]
-            trainer = make_trainer(params, model, tokenizer, reviews, kept.folder, callbacks)
-            state = train(trainer, model, kept)
+            saver = PeriodicSave(checkpoints, params.train.checkpoint_seconds)
+            callbacks = [outbox, saver, *trial_callbacks()]
+            trainer = make_trainer(params, model, tokenizer, reviews, checkpoints.folder, callbacks)
+            state = train(trainer, model, checkpoints)
             outbox.finish(state)
             save(trainer, state, OUT)
-            # The id is an output, so that a result which DVC restores from its cache still names its run.
+            # The run id is an output, so that results restored from DVC's cache still name their run.
             (OUT / "run.json").write_text(json.dumps({"run_id": run.info.run_id}) + "\n")
             note_changes(tags)
-        kept.delete()
+        checkpoints.delete()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the Trainer logs, sent to the MLflow run: once each, and later when MLflow is away."""
+"""Sends the Trainer's metrics to the MLflow run once each, and retries them after an outage."""
 
 import os
 import sys
@@ -13,24 +13,24 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from pipelines.core.errors import PipelineError
 
-# Of what the Trainer says; how long evaluations took is not among it, for it says nothing about the model.
+# The Trainer's names -> MLflow's. Evaluation times are left out: they do not describe the model.
 _NAMES = {
     name: name for name in ("loss", "grad_norm", "learning_rate", "epoch", "eval_loss", "eval_accuracy")
 } | {"train_tokens_per_second": "tokens_per_second"}
 
 
 class MetricOutbox(TrainerCallback):
-    """Sends the Trainer's history to the run `run_id`.
+    """Sends the Trainer's log history to the run `run_id`; training continues while MLflow is unavailable.
 
-    transformers' own MLflowCallback would add its 150 arguments to our params, which then can no longer be
-    compared at a glance; and an MLflow that is away for a minute would end hours of training.
+    transformers' MLflowCallback would log its 150 arguments beside the pipeline's params, and would end the
+    training when MLflow is unavailable.
     """
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self.client = client
         self.run_id = run_id
         names = client.get_run(run_id).data.metrics
-        # A training that goes on says again what it said after its last checkpoint.
+        # A resumed training logs the steps after its last checkpoint again.
         self.known = {(m.key, m.step) for name in names for m in client.get_metric_history(run_id, name)}
         self.sent = 0
         self.away = False
@@ -39,19 +39,19 @@ class MetricOutbox(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         try:
-            with impatient():
+            with single_attempt():
                 self.send(state)
         except MlflowException as error:
             if not self.away:
                 first = str(error).splitlines()[0][:200]
                 print(
-                    f"MLflow does not take the figures ({first}): they are kept, and training goes on",
+                    f"MLflow does not accept metrics ({first}): training continues; they are sent later",
                     file=sys.stderr,
                 )
             self.away = True
 
     def send(self, state: TrainerState) -> None:
-        """Send what is not sent yet. Raises MlflowException; what is left is sent the next time."""
+        """Send unsent metrics. Raises MlflowException; the rest stays unsent until the next call."""
         for entry in state.log_history[self.sent :]:
             now = int(time.time() * 1000)
             metrics = [
@@ -65,25 +65,25 @@ class MetricOutbox(TrainerCallback):
         self.away = False
 
     def finish(self, state: TrainerState) -> None:
-        """Send the rest, waiting for an MLflow that is away as long as MLFLOW_HTTP_REQUEST_MAX_RETRIES says.
+        """Send the unsent metrics, with MLflow's own retries (MLFLOW_HTTP_REQUEST_MAX_RETRIES).
 
-        Raises PipelineError when it does not come back.
+        Raises PipelineError if MLflow stays unavailable.
         """
         try:
             self.send(state)
         except MlflowException as error:
             raise PipelineError(
-                f"the training is done and kept, but MLflow does not take its figures: "
-                f"{str(error).splitlines()[0][:200]} Run the same command again when MLflow is back."
+                f"the training is complete and saved, but MLflow does not accept its metrics: "
+                f"{str(error).splitlines()[0][:200]} Run the same command again when MLflow is available."
             ) from None
 
 
 @contextmanager
-def impatient() -> Iterator[None]:
-    """Have MLflow's client try once, for seconds, instead of seven times for minutes."""
-    once = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-    before = {name: os.environ.get(name) for name in once}
-    os.environ.update(once)
+def single_attempt() -> Iterator[None]:
+    """Limit MLflow's client to one attempt of 5 s; by default it retries for minutes."""
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+    before = {name: os.environ.get(name) for name in limits}
+    os.environ.update(limits)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The MLflow run of a training: begun or resumed, with its params and datasets."""
+"""The MLflow run of a training: starting or resuming it, logging its params and datasets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from pipelines.core.reviews import LABELS
 
 
 def flatten(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Params by dotted names, as `dvc exp run -S` takes them."""
+    """Return the params under dotted names, as `dvc exp run -S` takes them."""
     flat: dict[str, Any] = {}
     for name, value in section.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
@@ -27,21 +27,21 @@ def log_inputs(params: Params, train: pd.DataFrame, validation: pd.DataFrame, da
     mlflow.log_params(flatten(params.model_dump()))
     source = CodeDatasetSource(tags={"data.dvc": data_md5})
     for name, table in (("training", train), ("validation", validation)):
-        # Labels are logged as text: MLflow warns of integer columns, which cannot hold missing values.
+        # Labels are logged as text, because MLflow warns that integer columns cannot hold missing values.
         labelled = table.assign(label=table["label"].map(dict(enumerate(LABELS))))
         dataset = from_pandas(labelled, source=source, targets="label", name=f"reviews-{name}")
         mlflow.log_input(dataset, context=name)
 
 
-def begin(kept: Checkpoints, tags: Mapping[str, str]) -> mlflow.ActiveRun:
-    """The run that an interrupted process of the same training began, or a new one."""
-    if kept.run_id:
+def begin(checkpoints: Checkpoints, tags: Mapping[str, str]) -> mlflow.ActiveRun:
+    """Resume the run of the interrupted training, or start a new one."""
+    if checkpoints.run_id:
         try:
-            run = mlflow.start_run(run_id=kept.run_id)
+            run = mlflow.start_run(run_id=checkpoints.run_id)
             mlflow.set_tags(dict(tags))
             return run
         except MlflowException:
-            print(f"run {kept.run_id} is no longer in MLflow: training continues in a new run")
+            print(f"run {checkpoints.run_id} is no longer in MLflow: training continues in a new run")
     run = mlflow.start_run(tags=dict(tags))
-    kept.belong_to(run.info.run_id)
+    checkpoints.record_run(run.info.run_id)
     return run

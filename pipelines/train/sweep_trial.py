@@ -1,4 +1,4 @@
-"""A training that is a trial of a sweep: tells how it goes, and ends when the sweep sees no point in it."""
+"""A sweep trial's side of training: reports intermediate accuracy and ends the training when pruned."""
 
 import os
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from pipelines.core.errors import PipelineError
 from pipelines.experiments.optuna_storage import open_storage, pruner
 
-# After these shares of the training a trial is compared with the finished ones.
+# Fractions of the training after which the pruner compares a trial with the finished ones.
 SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Which trial of which study runs here; a sweep hands it down in the environment."""
+    """The trial that this process runs, passed by the sweep in environment variables."""
 
     database: str
     study: str
@@ -30,7 +30,7 @@ class Identity:
     startup: int
 
     def environment(self) -> dict[str, str]:
-        """For the process that is to run the trial."""
+        """Return the environment variables for the trial's process."""
         return {
             "SWEEP_DATABASE": self.database,
             "SWEEP_STUDY": self.study,
@@ -40,7 +40,7 @@ class Identity:
         }
 
     def tags(self) -> dict[str, str]:
-        """For the trial's run: MLflow shows it below the study's."""
+        """Return the tags of the trial's run; MLflow nests it below the study's run."""
         return {
             MLFLOW_PARENT_RUN_ID: self.parent_run,
             "sweep.study": self.study,
@@ -49,7 +49,7 @@ class Identity:
 
 
 def identity() -> Identity | None:
-    """The trial that this process runs, or None: it is an ordinary run of the pipeline."""
+    """Return the trial that this process runs, or None outside a sweep."""
     env = os.environ
     if "SWEEP_TRIAL" not in env:
         return None
@@ -63,41 +63,41 @@ def identity() -> Identity | None:
 
 
 def trial_tags() -> dict[str, str]:
-    """Tags of the run that begins here; none outside a sweep."""
-    here = identity()
-    return here.tags() if here else {}
+    """Return the tags that a sweep adds to the run; empty outside a sweep."""
+    trial = identity()
+    return trial.tags() if trial else {}
 
 
 def trial_callbacks() -> list[TrainerCallback]:
-    """What the Trainer needs to take part in a sweep; nothing outside one."""
-    here = identity()
-    return [Report(here)] if here else []
+    """Return the callbacks that a sweep adds to the Trainer; empty outside a sweep."""
+    trial = identity()
+    return [TrialReport(trial)] if trial else []
 
 
-class Report(TrainerCallback):
-    """Has the Trainer evaluate at SHARES of the training, and reports `eval_accuracy` to the study.
+class TrialReport(TrainerCallback):
+    """Evaluates the model at SHARES of the training and reports `eval_accuracy` to the study.
 
-    Raises PipelineError, after ending the run as KILLED, when the trial is pruned or was given up by its
-    sweep. A stage that fails leaves nothing in DVC's cache: a model trained by half must never be taken
-    for one with these params.
+    Ends the run as KILLED and raises PipelineError if the trial is pruned or was abandoned by its sweep.
+    The stage has to fail: DVC caches the outputs of a successful one, and would reuse a half-trained model
+    for these params.
     """
 
-    def __init__(self, here: Identity) -> None:
-        self.here = here
-        self.storage = open_storage(here.database)
+    def __init__(self, trial: Identity) -> None:
+        self.trial = trial
+        self.storage = open_storage(trial.database)
         self.study = optuna.load_study(
-            study_name=here.study, storage=self.storage, pruner=pruner(here.startup)
+            study_name=trial.study, storage=self.storage, pruner=pruner(trial.startup)
         )
-        study_id = self.storage.get_study_id_from_name(here.study)
-        self.trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, here.number)
+        study_id = self.storage.get_study_id_from_name(trial.study)
+        self.trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
         self.random_state: torch.Tensor | None = None
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        # At the end of an epoch the Trainer evaluates anyway.
+        # At the end of an epoch, the Trainer evaluates anyway.
         if share_at(state) and not float(state.epoch or 0).is_integer():
-            # Evaluating draws a random number; the training shall go on as if nobody had looked.
+            # Evaluation advances the random generator; it is restored so that the training is unaffected.
             self.random_state = torch.get_rng_state()
             control.should_evaluate = True
 
@@ -106,18 +106,18 @@ class Report(TrainerCallback):
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        **known: Any,
+        **context: Any,
     ) -> None:
         if self.random_state is not None:
             torch.set_rng_state(self.random_state)
             self.random_state = None
         if share := share_at(state):
-            self.report(share, known["metrics"]["eval_accuracy"])
+            self.report(share, context["metrics"]["eval_accuracy"])
 
     def report(self, share: int, accuracy: float) -> None:
-        """Tell the study the accuracy after `share` percent of the training."""
+        """Report the accuracy after `share` percent of the training to the study."""
         if self.storage.get_trial(self.trial_id).state != TrialState.RUNNING:
-            self.end("its sweep gave it up: it runs elsewhere")
+            self.end("its sweep abandoned it: the trial runs elsewhere")
         self.storage.set_trial_intermediate_value(self.trial_id, share, accuracy)
         if self.study.pruner.prune(self.study, self.storage.get_trial(self.trial_id)):
             reason = f"accuracy {accuracy:.4f} after {share} % of the training is below the median"
@@ -127,10 +127,10 @@ class Report(TrainerCallback):
     def end(self, reason: str) -> None:
         mlflow.set_tag("sweep.pruned", reason)
         mlflow.end_run("KILLED")
-        raise PipelineError(f"trial {self.here.number} of {self.here.study} ends early: {reason}")
+        raise PipelineError(f"trial {self.trial.number} of {self.trial.study} ends early: {reason}")
 
 
 def share_at(state: TrainerState) -> int:
-    """Percent of the training done, if this step is one to compare at; else 0."""
+    """Return the percentage of the training done if this step is one of SHARES, else 0."""
     steps = {int(state.max_steps * share): int(100 * share) for share in SHARES}
     return steps.get(state.global_step, 0)

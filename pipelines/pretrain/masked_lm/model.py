@@ -20,13 +20,13 @@ DROPOUT = 0.1
 class MaskedTokenModel(DistilBertForMaskedLM):  # type: ignore[no-untyped-call]  # transformers' are untyped
     """DistilBERT with a language modelling head that computes logits for the masked tokens only.
 
-    The head is as wide as the vocabulary: over all tokens it would take longer than the encoder.
+    The head is as wide as the vocabulary: applied to all tokens, it would take longer than the encoder.
     """
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, masked: torch.Tensor
     ) -> torch.Tensor:
-        """Logits [masked tokens, vocabulary]; the three arguments are [texts, tokens]."""
+        """Return logits [masked tokens, vocabulary]; all three arguments are [texts, tokens]."""
         states = self.distilbert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         transformed = self.vocab_layer_norm(self.activation(self.vocab_transform(states[masked])))
         logits: torch.Tensor = self.vocab_projector(transformed)
@@ -34,10 +34,10 @@ class MaskedTokenModel(DistilBertForMaskedLM):  # type: ignore[no-untyped-call] 
 
 
 def load_masked_lm(base: str, seed: int) -> tuple[MaskedTokenModel, PreTrainedTokenizerFast]:
-    """Seed every random generator, then load the encoder that `base` names with a language modelling head.
+    """Seed all random generators, then load the encoder that `base` names with a language modelling head.
 
-    A base that has such a head keeps it. The packaged encoder gets one that starts from its word embeddings,
-    and leaves out the seventh layer, which this project adds for fine-tuning. Raises PipelineError.
+    A base with such a head keeps it. The packaged encoder gets a head that starts from its word embeddings,
+    without the seventh layer that is added for fine-tuning. Raises PipelineError if loading fails.
     """
     use_all_cores()
     set_seed(seed)
@@ -47,12 +47,12 @@ def load_masked_lm(base: str, seed: int) -> tuple[MaskedTokenModel, PreTrainedTo
     config = DistilBertConfig(**classifier.config.to_dict() | {"n_layers": classifier.config.n_layers - 1})
     model = MaskedTokenModel(config)
     model.distilbert.load_state_dict(classifier.distilbert.state_dict(), strict=False)
-    # The head passes hidden states through: at first it predicts the word whose embedding is nearest.
+    # The identity makes the new head predict the word whose embedding is nearest to the hidden state.
     torch.nn.init.eye_(model.vocab_transform.weight)
     return model, tokenizer
 
 
 def save_encoder(encoder: dict[str, torch.Tensor], path: Path) -> None:
-    """Write the encoder's weights; an empty dict stands for the base encoder, unchanged."""
+    """Write the encoder's weights; an empty dict means that the base encoder is unchanged."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(encoder, path)

@@ -1,4 +1,4 @@
-"""Training for masked language modelling: which tokens are masked, the loss, and the Trainer."""
+"""Training for masked language modelling: token masking, the loss and the Trainer."""
 
 import csv
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerFast
 
-from pipelines.core.checkpoints import Checkpoints, SaveInTime
+from pipelines.core.checkpoints import Checkpoints, PeriodicSave
 from pipelines.core.params import Params
 from pipelines.modeling.length_batches import LengthBatches
 from pipelines.modeling.trainer import BatchTrainer, arguments
@@ -19,10 +19,10 @@ from pipelines.pretrain.masked_lm.model import MaskedTokenModel
 def mask_tokens(
     ids: torch.Tensor, tokenizer: PreTrainedTokenizerFast, probability: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The corrupted ids, and a mask of the tokens to predict; both [texts, tokens].
+    """Return the corrupted ids and the mask of the tokens to predict, both [texts, tokens].
 
-    Each token but [CLS], [SEP] and padding is selected with this probability. As in BERT, 80 % of the
-    selected become [MASK], 10 % a random word of the vocabulary, and 10 % stay.
+    Each token except [CLS], [SEP] and padding is selected with this probability. As in BERT, 80 % of the
+    selected tokens become [MASK], 10 % become a random token of the vocabulary, and 10 % stay unchanged.
     """
     special = torch.tensor(tokenizer.all_special_ids, device=ids.device)
     masked = ~torch.isin(ids, special) & (torch.rand(ids.shape, device=ids.device) < probability)
@@ -35,8 +35,8 @@ def mask_tokens(
 class MaskedLMTrainer(BatchTrainer):
     """A Trainer that masks tokens with probability `hidden` and learns to predict them.
 
-    The tokens are drawn when a step begins, not when its batch is collated one step ahead: checkpoints hold
-    the random state at the step, so a resumed training draws the same tokens.
+    Tokens are drawn at the start of a step, not when its batch is collated one step ahead. Checkpoints
+    contain the random state at the step, so a resumed training draws the same tokens.
     """
 
     def __init__(self, *, tokenizer: PreTrainedTokenizerFast, hidden: float, **kwargs: Any) -> None:
@@ -53,7 +53,7 @@ class MaskedLMTrainer(BatchTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """The mean cross entropy over the masked tokens, or 0 if the batch has none."""
+        """Return the mean cross entropy over the masked tokens, or 0 if the batch has none."""
         ids = inputs["input_ids"]
         corrupted, masked = mask_tokens(ids, self.tokenizer, self.hidden)
         logits = model(input_ids=corrupted, attention_mask=inputs["attention_mask"], masked=masked)
@@ -62,7 +62,7 @@ class MaskedLMTrainer(BatchTrainer):
 
 
 def chunk(texts: list[str], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Dataset:
-    """Columns input_ids and attention_mask. Long texts are cut into chunks of similar length."""
+    """Return columns input_ids and attention_mask; long texts are split into chunks of similar length."""
     rows: list[list[int]] = []
     for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]:
         count = -(-len(ids) // (max_tokens - 2))
@@ -96,12 +96,12 @@ def make_trainer(
             weight_decay=pretrain.weight_decay,
         ),
         train_dataset=data,
-        callbacks=[SaveInTime(checkpoints, params.train.checkpoint_seconds)],
+        callbacks=[PeriodicSave(checkpoints, params.train.checkpoint_seconds)],
     )
 
 
 def write_history(history: list[dict[str, float]], path: Path) -> None:
-    """One row per logged step: step and training loss."""
+    """Write one row per logged step: step and training loss."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""The classifier before and after fine-tuning: how it is loaded, what is written of it."""
+"""Loading the classifier before fine-tuning, and saving it with its history afterwards."""
 
 import csv
 from pathlib import Path
@@ -20,9 +20,9 @@ from pipelines.modeling.precision import use_all_cores
 def load_classifier(
     params: Params, encoder: Path
 ) -> tuple[DistilBertForSequenceClassification, PreTrainedTokenizerFast]:
-    """Seed every random generator, then load the base with a new head and the encoder that `pretrain` wrote.
+    """Seed all random generators, then load the base with a new head and the encoder from `pretrain`.
 
-    Raises PipelineError.
+    Raises PipelineError if the base cannot be loaded.
     """
     use_all_cores()
     set_seed(params.seed)
@@ -39,7 +39,7 @@ def save(trainer: Trainer, state: TrainerState, folder: Path) -> None:
 
 
 def write_history(state: TrainerState, path: Path) -> None:
-    """One row per logged step: step, training loss, validation loss and accuracy, empty if not measured."""
+    """Write one row per logged step: step, training loss, validation loss and accuracy (empty if unknown)."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["step", "loss", "validation_loss", "validation_accuracy"])

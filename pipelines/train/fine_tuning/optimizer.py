@@ -1,4 +1,4 @@
-"""AdamW over the weights that learn, each layer at its own pace."""
+"""AdamW with layer-wise learning rate decay."""
 
 import torch
 from transformers import DistilBertForSequenceClassification
@@ -7,7 +7,7 @@ from pipelines.core.params import TrainParams
 
 
 def optimizer(model: DistilBertForSequenceClassification, train: TrainParams) -> torch.optim.AdamW:
-    """AdamW with a group per learning rate; biases and norms, which are vectors, do not decay."""
+    """Return AdamW over the trainable weights; biases and norms, which are vectors, have no weight decay."""
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, weight in model.named_parameters():
         if weight.requires_grad:
@@ -21,7 +21,7 @@ def optimizer(model: DistilBertForSequenceClassification, train: TrainParams) ->
 
 
 def height(name: str, layers: int) -> int:
-    """How many layers lie between a weight and the head: 0 for the head and the last layer."""
+    """Return a weight's distance from the head in layers: 0 for the head and the last layer."""
     if name.startswith("distilbert.transformer.layer."):
         return layers - 1 - int(name.split(".")[3])
     return layers if name.startswith("distilbert.embeddings.") else 0

@@ -1,4 +1,4 @@
-"""How a classifier of reviews is trained: each review with the same weight, each text cut to what is read."""
+"""The fine-tuning Trainer: truncated reviews, batches by length, and equal weight for each review."""
 
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,12 @@ from pipelines.train.fine_tuning.optimizer import optimizer
 
 
 class ReviewTrainer(BatchTrainer):
-    """A Trainer for reviews; `label_smoothing` says how far labels are trusted.
-
-    In training a review counts the same in a small batch as in a large one.
-    """
+    """A Trainer with label smoothing that weights each review equally, whatever the size of its batch."""
 
     def __init__(self, *, label_smoothing: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.label_smoothing = label_smoothing
-        self.loss_is_scaled_for_ga = False  # ours is a mean over one batch, not over those of a step
+        self.loss_is_scaled_for_ga = False  # the loss is a mean per batch, not per step
 
     def compute_loss(
         self,
@@ -45,7 +42,7 @@ class ReviewTrainer(BatchTrainer):
         logits = outputs.logits.float()
         if model.training:
             loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-            loss = loss * len(labels) / self.batches.mean_reviews
+            loss = loss * len(labels) / self.batches.mean_rows
         else:
             loss = torch.nn.functional.cross_entropy(logits, labels)
         return (loss, outputs) if return_outputs else loss
@@ -54,21 +51,21 @@ class ReviewTrainer(BatchTrainer):
 def tokenize(
     reviews: pd.DataFrame, tokenizer: PreTrainedTokenizerFast, max_tokens: int, truncation: str
 ) -> Dataset:
-    """Columns input_ids, attention_mask and labels; of a longer text the head is kept, or head and tail."""
+    """Return columns input_ids, attention_mask and labels; longer texts are truncated."""
     encoded = tokenizer(reviews["text"].tolist(), verbose=False)["input_ids"]
-    kept = [cut(ids, max_tokens, truncation) for ids in encoded]
-    masks = [[1] * len(ids) for ids in kept]
+    truncated = [truncate(ids, max_tokens, truncation) for ids in encoded]
+    masks = [[1] * len(ids) for ids in truncated]
     return Dataset.from_dict(
-        {"input_ids": kept, "attention_mask": masks, "labels": reviews["label"].tolist()}
+        {"input_ids": truncated, "attention_mask": masks, "labels": reviews["label"].tolist()}
     )
 
 
-def cut(ids: list[int], most: int, truncation: str) -> list[int]:
-    """At most so many tokens, [CLS] and [SEP] among them: the first of the text, or its first and last."""
-    if len(ids) <= most:
+def truncate(ids: list[int], max_tokens: int, truncation: str) -> list[int]:
+    """Keep the first (or, `head_tail`, the first and last) tokens, counting [CLS] and [SEP], which stay."""
+    if len(ids) <= max_tokens:
         return ids
-    tail = most // 2 if truncation == "head_tail" else 1
-    return ids[: most - tail] + ids[-tail:]
+    tail = max_tokens // 2 if truncation == "head_tail" else 1
+    return ids[: max_tokens - tail] + ids[-tail:]
 
 
 def accuracy(prediction: EvalPrediction) -> dict[str, float]:
@@ -84,7 +81,7 @@ def make_trainer(
     checkpoints: Path,
     callbacks: list[TrainerCallback],
 ) -> ReviewTrainer:
-    """A Trainer of `model` on the training reviews, measured on the validation reviews: `reviews` is both."""
+    """Return a Trainer for `model`; `reviews` are the training and the validation reviews."""
     train = params.train
     training, validation = (
         tokenize(table, tokenizer, train.max_tokens, train.truncation) for table in reviews
@@ -111,7 +108,7 @@ def make_trainer(
             eval_strategy="epoch",
         ),
         train_dataset=training,
-        eval_dataset=validation.select(by_length),  # less padding; the order decides nothing
+        eval_dataset=validation.select(by_length),  # less padding; metrics do not depend on the order
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=accuracy,

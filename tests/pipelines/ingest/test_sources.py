@@ -162,10 +162,10 @@ def test_any_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"a,b\n1,2\n", "no column text and no label: it has a, b"),
-        (b"", "it has none"),
+        (b"a,b\n1,2\n", "no column text or label; its columns are a, b"),
+        (b"", "its columns are none"),
         (b"text,label\ncaf\xe9,1\n", "not UTF-8"),
-        (b"text,label\nGreat.,1\n", "both labels are needed"),
+        (b"text,label\nGreat.,1\n", "both labels must occur"),
         (b'text,label\n"Great.,1\n', "line 1: unexpected end"),
     ],
 )

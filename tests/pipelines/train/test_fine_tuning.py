@@ -13,7 +13,7 @@ from transformers import DistilBertForSequenceClassification, PreTrainedTokenize
 from pipelines.core.params import Params, load_params
 from pipelines.modeling.encoders import load_base
 from pipelines.modeling.precision import resolve_precision
-from pipelines.train.fine_tuning.trainer import ReviewTrainer, cut, make_trainer, tokenize
+from pipelines.train.fine_tuning.trainer import ReviewTrainer, make_trainer, tokenize, truncate
 from tests.project import ROOT
 
 Train = Callable[..., ReviewTrainer]
@@ -58,10 +58,10 @@ def weights(trainer: ReviewTrainer) -> torch.Tensor:
 
 def test_a_long_text_keeps_its_head_or_both_ends() -> None:
     ids = [101, *range(10), 102]
-    assert cut(ids, 12, "head") == cut(ids, 20, "head_tail") == ids
-    assert cut(ids, 6, "head") == [101, 0, 1, 2, 3, 102]
-    assert cut(ids, 6, "head_tail") == [101, 0, 1, 8, 9, 102]
-    assert cut(ids, 7, "head_tail") == [101, 0, 1, 2, 8, 9, 102]
+    assert truncate(ids, 12, "head") == truncate(ids, 20, "head_tail") == ids
+    assert truncate(ids, 6, "head") == [101, 0, 1, 2, 3, 102]
+    assert truncate(ids, 6, "head_tail") == [101, 0, 1, 8, 9, 102]
+    assert truncate(ids, 7, "head_tail") == [101, 0, 1, 2, 8, 9, 102]
 
 
 def test_texts_begin_and_end_with_the_special_tokens(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -43,9 +43,9 @@ def test_nothing_is_lost_while_mlflow_is_away_and_nothing_said_twice(
     logs(log, state, 60)
     assert time.monotonic() - began < 240  # MLflow's own client would try for four minutes each
     said = capfd.readouterr().err
-    assert said.count("training goes on") == 1
+    assert said.count("training continues") == 1
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(PipelineError, match=r"is done and kept, .* again when MLflow is back"):
+    with pytest.raises(PipelineError, match=r"is complete and saved, .* again when MLflow is available"):
         log.finish(state)
     with server(tmp_path, port):
         log.finish(state)

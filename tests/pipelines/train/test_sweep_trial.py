@@ -12,7 +12,7 @@ from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArgum
 
 from pipelines.core.errors import PipelineError
 from pipelines.experiments.optuna_storage import open_storage
-from pipelines.train.sweep_trial import Identity, Report, trial_callbacks, trial_tags
+from pipelines.train.sweep_trial import Identity, TrialReport, trial_callbacks, trial_tags
 
 
 class Tiny(torch.nn.Module):
@@ -102,13 +102,13 @@ def test_in_a_sweep_the_environment_says_which_trial_this_is(
         "sweep.trial": "0",
     }
     (report,) = trial_callbacks()
-    assert isinstance(report, Report)
-    assert report.here == here
+    assert isinstance(report, TrialReport)
+    assert report.trial == here
 
 
 def test_a_good_trial_is_told_of_and_trains_as_if_nobody_had_looked(database: str, tmp_path: Path) -> None:
     study, here = study_of(database, [0.4, 0.5])
-    watched = train(tmp_path, [Report(here)], accuracy=0.9)
+    watched = train(tmp_path, [TrialReport(here)], accuracy=0.9)
     assert latest(study).intermediate_values == {25: 0.9, 50: 0.9, 75: 0.9}
     alone = train(tmp_path, [])
     assert watched.model is not None
@@ -125,7 +125,7 @@ def test_a_poor_trial_ends_with_its_run_killed_and_a_reason(database: str, tmp_p
         ),
         mlflow.start_run() as run,
     ):
-        train(tmp_path, [Report(here)], accuracy=0.3)
+        train(tmp_path, [TrialReport(here)], accuracy=0.3)
     ended = mlflow.get_run(run.info.run_id)
     assert ended.info.status == "KILLED"
     assert "below the median" in ended.data.tags["sweep.pruned"]
@@ -135,5 +135,5 @@ def test_a_poor_trial_ends_with_its_run_killed_and_a_reason(database: str, tmp_p
 def test_a_trial_that_was_given_up_ends(database: str, tmp_path: Path) -> None:
     study, here = study_of(database, [])
     study.tell(here.number, state=TrialState.FAIL)
-    with pytest.raises(PipelineError, match="gave it up"), mlflow.start_run():
-        train(tmp_path, [Report(here)])
+    with pytest.raises(PipelineError, match="abandoned it"), mlflow.start_run():
+        train(tmp_path, [TrialReport(here)])
