@@ -32,7 +32,9 @@ async def test_writing_needs_a_key(client: httpx.AsyncClient, authorization: str
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("key", [new_key(), "nonsense", "mrs_é", ""])
+@pytest.mark.parametrize(
+    "key", [new_key(), "nonsense", "mrs_é", ""], ids=["unknown", "word", "accent", "empty"]
+)
 async def test_an_unknown_key_is_rejected_on_every_route(client: httpx.AsyncClient, key: str) -> None:
     headers = {b"Authorization": f"Bearer {key}".encode()}
     if key:
