@@ -24,8 +24,8 @@ from pipelines.statistics.calibration import mean_softmax
 
 BATCH = 32
 WIDTH = 32
-"""Batches are padded to a multiple of this many tokens: OpenVINO compiles and caches a model per shape. Without
-padding, 6,000 reviews of 256 tokens took 11 GB of memory instead of 2."""
+"""Batches are padded to a multiple of this many tokens: OpenVINO compiles and caches a model per shape.
+Without padding, 6,000 reviews of 256 tokens took 11 GB of memory instead of 2."""
 
 Inputs = dict[str, npt.NDArray[np.int64]]
 
