@@ -46,7 +46,9 @@ def test_what_chance_could_do_is_no_difference() -> None:
     """One answers three rightly that the other does not: of three coins all fall so in one of four times."""
     found = compare(np.ones(1000, int), answers(903), answers(900), champion(), TAGS, seed=1)
     assert found.p == pytest.approx(0.25)
-    assert in_words(found).startswith("not significantly different from the champion, version 3 (+0.3 points, ")
+    assert in_words(found).startswith(
+        "not significantly different from the champion, version 3 (+0.3 points, "
+    )
 
 
 @pytest.mark.parametrize(
