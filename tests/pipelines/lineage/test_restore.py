@@ -73,9 +73,9 @@ def test_where_it_cannot_be_brought_back_it_says_why(project: Project, tmp_path:
     tags = state()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
-    with pytest.raises(PipelineError, match="not empty: name a new folder"):
+    with pytest.raises(PipelineError, match="not empty: choose a new folder"):
         restore(tmp_path / "full", tags, PARAMS, b"")
-    with pytest.raises(PipelineError, match="`git fetch` the branch"):
+    with pytest.raises(PipelineError, match="`git fetch` a branch"):
         restore(tmp_path / "a", tags | {"git_sha": "0" * 40}, PARAMS, b"")
     with pytest.raises(PipelineError, match=f"pins {tags['data_md5']}, but the version was trained on abc"):
         restore(tmp_path / "b", tags | {"data_md5": "abc"}, PARAMS, b"")
