@@ -1,4 +1,4 @@
-"""Stage `evaluate`: examines the served form on the validation reviews, for DVC and for the MLflow run."""
+"""Stage `evaluate`: evaluate the served form on the validation reviews; log to DVC and the MLflow run."""
 
 import json
 
@@ -19,7 +19,7 @@ def main() -> None:
         figures = drawn(found)
         write(found, figures)
         log(client, found, figures)
-        # The run then counts as failed, and is not registered.
+        # An error inside the `with` marks the run as FAILED, so that it is not registered.
         refuse_loss(found.metrics, params.export.max_accuracy_loss)
     (OUT / "metrics.json").write_text(json.dumps(found.metrics, indent=2) + "\n")
     print(found.headline)

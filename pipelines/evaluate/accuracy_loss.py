@@ -1,4 +1,4 @@
-"""How much accuracy the served form lost against the trained model."""
+"""The accuracy that the served form loses compared with the trained model."""
 
 from collections.abc import Mapping
 
@@ -12,22 +12,22 @@ Probabilities = npt.NDArray[np.float64]
 
 
 def compare(labels: Labels, served: Probabilities, reference: Probabilities) -> dict[str, float]:
-    """What the served form lost against the trained one: shares of the reviews, and probabilities."""
-    right, were_right = (served >= 0.5) == labels, (reference >= 0.5) == labels
+    """Compare the served form with the reference: accuracies, agreement and probability difference."""
+    correct, reference_correct = (served >= 0.5) == labels, (reference >= 0.5) == labels
     return {
-        "reference_accuracy": float(were_right.mean()),
-        "accuracy_loss": float(were_right.mean() - right.mean()),
-        "agreement": float((right == were_right).mean()),
+        "reference_accuracy": float(reference_correct.mean()),
+        "accuracy_loss": float(reference_correct.mean() - correct.mean()),
+        "agreement": float((correct == reference_correct).mean()),
         "max_probability_difference": float(np.abs(served - reference).max()),
     }
 
 
 def refuse_loss(metrics: Mapping[str, float], limit: float) -> None:
-    """Raise PipelineError when the served form is less accurate than the trained one by over `limit`."""
+    """Raise PipelineError if the served form loses more than `limit` of accuracy."""
     if metrics["accuracy_loss"] > limit:
         raise PipelineError(
-            f"the served form has accuracy {metrics['accuracy']:.4f}, the trained one "
-            f"{metrics['reference_accuracy']:.4f}: a loss of {metrics['accuracy_loss']:.4f}, and "
-            f"export.max_accuracy_loss is {limit}. Set export.precision to fp32, calibrate on more reviews "
-            "(export.calibration_reviews), or allow the loss."
+            f"the served form has accuracy {metrics['accuracy']:.4f}, the trained model "
+            f"{metrics['reference_accuracy']:.4f}: the loss of {metrics['accuracy_loss']:.4f} exceeds "
+            f"export.max_accuracy_loss, {limit}. Set export.precision to fp32, calibrate on more reviews "
+            "(export.calibration_reviews), or raise the limit."
         )

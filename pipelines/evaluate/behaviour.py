@@ -1,4 +1,4 @@
-"""Whether the model behaves: the share of cases of each kind in which its answer does what it must."""
+"""Behavioural tests: the share of each test's cases in which the model does what is expected."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -12,14 +12,14 @@ from pipelines.evaluate.behaviour_cases import Case, Expected
 
 Array = npt.NDArray[np.float64]
 
-LEEWAY = 0.1
-"""A probability that moved by less has not moved."""
+TOLERANCE = 0.1
+"""Smaller changes of a probability count as no change."""
 TYPOS = 500
-"""Real reviews in which one is made."""
+"""Number of reviews for the typo test."""
 
 
 class Answered(NamedTuple):
-    """A case, and the probabilities of its text and of the changed one."""
+    """A case with the probabilities of its text and of the changed text."""
 
     case: Case
     before: float
@@ -31,7 +31,7 @@ class Answered(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What came of one test: its share of cases that hold, and what is asked for."""
+    """The result of one test: its answered cases and the required share of cases that hold."""
 
     name: str
     about: str
@@ -48,25 +48,25 @@ class Verdict(NamedTuple):
 
     @property
     def failures(self) -> list[Answered]:
-        """The worst first."""
-        failed = [one for one in self.answered if not one.holds]
-        return sorted(failed, key=lambda one: abs(one.after - one.before), reverse=True)
+        """The failed cases, worst first."""
+        failed = [case for case in self.answered if not case.holds]
+        return sorted(failed, key=lambda case: abs(case.after - case.before), reverse=True)
 
 
 def held(expected: Expected, before: float, after: float) -> bool:
-    """Whether the probability of being positive became what was expected of it.
+    """Return whether the probability of being positive changed as expected.
 
-    The same is what keeps its label or hardly moved; lower is what fell by more than the leeway.
+    `same` holds if the label is unchanged or the change is within TOLERANCE; `lower` if it fell by more.
     """
     match expected:
         case "same":
-            return (before >= 0.5) == (after >= 0.5) or abs(after - before) <= LEEWAY
+            return (before >= 0.5) == (after >= 0.5) or abs(after - before) <= TOLERANCE
         case "lower":
-            return after < before - LEEWAY
+            return after < before - TOLERANCE
         case "not lower":
-            return after >= before - LEEWAY
+            return after >= before - TOLERANCE
         case "not higher":
-            return after <= before + LEEWAY
+            return after <= before + TOLERANCE
         case "positive":
             return after >= 0.5
         case "negative":
@@ -74,42 +74,45 @@ def held(expected: Expected, before: float, after: float) -> bool:
 
 
 def suite(reviews: Sequence[str], seed: int) -> dict[str, tuple[str, list[Case]]]:
-    """The tests by their names in params.yaml: what each asks, and its cases."""
+    """Return each test's description and cases, by its name in params.yaml."""
     step = max(1, len(reviews) // TYPOS)
     return {
-        "invariance_names": ("another person or title changes nothing", list(cases.names())),
+        "invariance_names": ("replacing a name or title changes nothing", list(cases.names())),
         "invariance_typos": (
-            "two swapped letters in a review change nothing",
+            "swapping two letters in a review changes nothing",
             list(cases.typos(reviews[::step][:TYPOS], seed)),
         ),
-        "negation": ("what is not good is less positive", list(cases.negation())),
-        "intensity": ("what is very good is no less positive, very bad no more", list(cases.intensity())),
-        "minimum_function": ("what is plainly meant is understood", list(cases.minimum())),
+        "negation": ('"not good" is less positive than "good"', list(cases.negation())),
+        "intensity": ("an intensifier does not weaken the sentiment", list(cases.intensity())),
+        "minimum_function": ("plain praise and criticism are recognised", list(cases.minimum())),
     }
 
 
 def judge(
     answer: Callable[[Sequence[str]], Array], reviews: Sequence[str], wanted: BehaviourParams, seed: int
 ) -> list[Verdict]:
-    """Put every case to the model; `answer` gives probabilities [texts]."""
+    """Run all tests; `answer` returns the probabilities [texts]."""
     tests = suite(reviews, seed)
-    texts = {text for _, own in tests.values() for case in own for text in (case.text, case.changed)}
-    asked = sorted(texts)
-    known: Mapping[str, float] = dict(zip(asked, answer(asked).tolist(), strict=True))
+    texts = sorted(
+        {text for _, test in tests.values() for case in test for text in (case.text, case.changed)}
+    )
+    known: Mapping[str, float] = dict(zip(texts, answer(texts).tolist(), strict=True))
     return [
         Verdict(
             name,
             about,
-            [Answered(case, known[case.text], known[case.changed]) for case in own],
+            [Answered(case, known[case.text], known[case.changed]) for case in test],
             getattr(wanted, name),
         )
-        for name, (about, own) in tests.items()
+        for name, (about, test) in tests.items()
     ]
 
 
 def in_words(verdicts: Sequence[Verdict]) -> str:
-    """`passed`, or `failed:` with each test that did, its share and the one that is asked for."""
+    """Return `passed`, or `failed:` with each failed test, its share and the required share."""
     failed = [
-        f"{one.name} {one.share:.3f}, at least {one.wanted} asked" for one in verdicts if not one.passed
+        f"{verdict.name} {verdict.share:.3f}, at least {verdict.wanted} required"
+        for verdict in verdicts
+        if not verdict.passed
     ]
     return f"failed: {'; '.join(failed)}" if failed else "passed"

@@ -1,4 +1,4 @@
-"""Sentences of which one knows what a model must make of them (CheckList, Ribeiro et al. 2020)."""
+"""Cases of the behavioural tests (CheckList, Ribeiro et al., 2020)."""
 
 import itertools
 import random
@@ -10,7 +10,7 @@ Expected = Literal["same", "lower", "not lower", "not higher", "positive", "nega
 
 
 class Case(NamedTuple):
-    """A text, the same one changed, and what may become of its probability of being positive."""
+    """A text, its changed version, and how the probability of being positive may change."""
 
     text: str
     changed: str
@@ -57,15 +57,15 @@ PLAINLY_BAD = ("awful", "terrible", "horrible", "boring", "dreadful", "pathetic"
 
 
 def names() -> Iterator[Case]:
-    """Who plays in it and what it is called says nothing about how good it is."""
+    """Yield texts in which a person's name or a movie's title is replaced."""
     for templates, fillings in ((ABOUT_PEOPLE, PEOPLE), (ABOUT_MOVIES, MOVIES)):
         for template, (one, other) in itertools.product(templates, itertools.pairwise(fillings)):
             yield Case(template.format(one), template.format(other), "same")
 
 
 def typos(reviews: Sequence[str], seed: int) -> Iterator[Case]:
-    """Two neighbouring letters of a word of a real review are swapped; short words are left alone."""
-    rng = random.Random(seed)  # noqa: S311  # no secret
+    """Yield reviews with two adjacent letters swapped in a word of at least four letters."""
+    rng = random.Random(seed)  # noqa: S311  # not for cryptography
     for review in reviews:
         if words := list(re.finditer(r"[A-Za-z]{4,}", review)):
             word = rng.choice(words)
@@ -74,19 +74,19 @@ def typos(reviews: Sequence[str], seed: int) -> Iterator[Case]:
 
 
 def negation() -> Iterator[Case]:
-    """What is not good is less good than what is."""
+    """Yield positive sentences and their negations."""
     for (plain, negated), word in itertools.product(NEGATED, GOOD):
         yield Case(plain.format(word), negated.format(word), "lower")
 
 
 def intensity() -> Iterator[Case]:
-    """What is very good is no worse than what is good, and what is very bad no better than what is bad."""
+    """Yield sentences with an intensifier added, which must not weaken the sentiment."""
     for (plain, stronger), word in itertools.product(STRONGER, (*GOOD, *BAD)):
         yield Case(plain.format(word), stronger.format(word), "not lower" if word in GOOD else "not higher")
 
 
 def minimum() -> Iterator[Case]:
-    """What nobody could mistake."""
+    """Yield sentences with unmistakable sentiment."""
     for template, word in itertools.product(PLAIN, (*PLAINLY_GOOD, *PLAINLY_BAD)):
         text = template.format(word)
         yield Case(text, text, "positive" if word in PLAINLY_GOOD else "negative")

@@ -1,4 +1,4 @@
-"""The model that is served now, beside the new one: better is said with how sure that is."""
+"""Comparison of the new model with the current champion, with a significance test."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,15 +18,15 @@ from pipelines.statistics.intervals import Counts, Interval, bootstrap
 
 MODEL = "sentiment"
 ALIAS = "champion"
-SURE = 0.05
-"""A difference that chance would make less often is called one."""
+SIGNIFICANCE = 0.05
+"""Differences with a smaller p-value count as significant."""
 
 Labels = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float64]
 
 
 class Comparison(NamedTuple):
-    """The new model against the champion on the same reviews; the difference is of their accuracies."""
+    """The new model against the champion on the same reviews; `difference` is in accuracy."""
 
     version: str
     difference: Interval
@@ -46,32 +46,32 @@ class Comparison(NamedTuple):
 
 
 def current(client: mlflow.MlflowClient) -> ModelVersion | None:
-    """The version that is champion, if one is."""
+    """Return the champion's version, or None if there is no champion."""
     try:
         return client.get_model_version_by_alias(MODEL, ALIAS)
     except MlflowException as error:
-        # A registered model that is missing is the one; an alias that is missing is, to MLflow, the other.
+        # MLflow's codes for a missing registered model and for a missing alias.
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
 
 
 def answers(champion: ModelVersion, texts: Sequence[str]) -> Array | str:
-    """The probability that each text is positive, as the champion sees it; or why it cannot be asked."""
-    with TemporaryDirectory() as aside:
+    """Return the champion's probabilities of being positive, [texts], or why it cannot be loaded."""
+    with TemporaryDirectory() as scratch:
         uri = f"models:/{MODEL}/{champion.version}/serving"
         try:
-            folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=aside)
+            folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)
             return Classifier(Path(folder)).probabilities(texts)
         except (MlflowException, OSError, RuntimeError, json.JSONDecodeError, KeyError) as error:
-            # A champion that is damaged must not keep its successor from being evaluated.
+            # A damaged champion must not prevent the evaluation of its successor.
             return f"its files cannot be used: {next(iter(str(error).splitlines()), type(error).__name__)}"
 
 
 def compare(
     labels: Labels, new: Array, old: Array, champion: ModelVersion, tags: Mapping[str, str], seed: int
 ) -> Comparison:
-    """McNemar's exact test, and a paired bootstrap of the difference. `tags` are those of the new run."""
+    """Run McNemar's exact test and a paired bootstrap of the difference; `tags` are the new run's."""
     new_right, old_right = (((answer >= 0.5) == (labels == 1)).astype(int) for answer in (new, old))
     gained = new_right - old_right
 
@@ -90,24 +90,25 @@ def compare(
 
 
 def caveat(champion: Mapping[str, str], new: Mapping[str, str]) -> str:
-    """What is unfair in the comparison, or nothing."""
+    """Return why the comparison may be biased, or an empty string."""
     if champion.get("split_sha256") == new["split_sha256"]:
         return ""
     data = "other data" if champion.get("data_md5") != new["data_md5"] else "another split of these data"
     return (
-        f"The champion was trained on {data}: it may know some of these reviews, "
-        "so the comparison flatters it."
+        f"The champion was trained on {data}: it may have seen some of these reviews, "
+        "so the comparison may favour it."
     )
 
 
 def in_words(found: Comparison) -> str:
-    """The difference in points of accuracy, its interval and p; or that none can be told."""
+    """Describe the difference in accuracy with its interval and p, or say that it is not significant."""
     low, high = (100 * end for end in found.difference[1:])
     points = 100 * found.difference.value
-    sure = f"95 % interval {low:+.1f} to {high:+.1f}, p={found.p:.2g}"
+    evidence = f"95 % interval {low:+.1f} to {high:+.1f}, p={found.p:.2g}"
     against = f"champion, version {found.version}"
     if not found.only_new_right and not found.only_champion_right:
-        return f"the same answers, right and wrong, as the {against}"
-    if found.p >= SURE:
-        return f"no difference to the {against}, can be told ({points:+.1f} points, {sure})"
-    return f"{'better' if points > 0 else 'worse'} than the {against}, by {abs(points):.1f} points ({sure})"
+        return f"correct on exactly the same reviews as the {against}"
+    if found.p >= SIGNIFICANCE:
+        return f"not significantly different from the {against} ({points:+.1f} points, {evidence})"
+    direction = "better" if points > 0 else "worse"
+    return f"{direction} than the {against}, by {abs(points):.1f} points ({evidence})"

@@ -1,4 +1,4 @@
-"""The examination of one model: everything that the report, the model card and MLflow show."""
+"""The evaluation of one model: everything that the report, the model card and MLflow show."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from pipelines.core.params import Params
 from pipelines.evaluate import behaviour, champion, label_errors, throughput
 from pipelines.evaluate.accuracy_loss import compare
 from pipelines.evaluate.champion import Comparison
-from pipelines.evaluate.findings import Findings, Origin
+from pipelines.evaluate.findings import Findings, TrainedRun
 from pipelines.evaluate.slices import slices
 from pipelines.served_form.classifier import Classifier, probabilities
 from pipelines.statistics.calibration import mean_softmax
@@ -30,29 +30,29 @@ Probabilities = npt.NDArray[np.float64]
 
 
 def intervals(labels: Labels, positive: Probabilities, seed: int) -> dict[str, Interval]:
-    """Every figure of `score`, with its interval."""
-    figures = score(labels, positive)
+    """Return the metrics of `score` with their confidence intervals."""
+    metrics = score(labels, positive)
     ends = bootstrap(lambda counts: score_draws(labels, positive, counts), len(labels), seed)
-    return {name: Interval(value, *ends[name]) for name, value in figures.items()}
+    return {name: Interval(value, *ends[name]) for name, value in metrics.items()}
 
 
-def against(
+def compare_with_champion(
     client: mlflow.MlflowClient, run: Run, reviews: pd.DataFrame, positive: Probabilities, seed: int
 ) -> tuple[Comparison | None, str]:
-    """The comparison with the champion of now, and what it says; none when it cannot be made."""
+    """Return the comparison with the current champion, or None, and its result or the reason in words."""
     version = champion.current(client)
     if version is None:
-        return None, "no model is champion yet, so there is none to compare with"
+        return None, "there is no champion to compare with yet"
     answers = champion.answers(version, reviews["text"].tolist())
     if isinstance(answers, str):
-        return None, f"the champion, version {version.version}, is left out: {answers}"
+        return None, f"the champion, version {version.version}, was not compared: {answers}"
     labels = reviews["label"].to_numpy()
     found = champion.compare(labels, positive, answers, version, run.data.tags, seed)
     return found, champion.in_words(found)
 
 
-def origin(run: Run) -> Origin:
-    return Origin(
+def trained_run(run: Run) -> TrainedRun:
+    return TrainedRun(
         run.info.run_id,
         run.data.params,
         run.data.tags,
@@ -62,33 +62,33 @@ def origin(run: Run) -> Origin:
 
 
 def examine(client: mlflow.MlflowClient, run: Run, params: Params) -> Findings:
-    """Everything that can be found out about the run's model."""
+    """Evaluate the run's model on the validation reviews."""
     reviews = pd.read_csv(PREPARED / "validation.csv", keep_default_na=False, dtype={"review_id": str})
     labels, texts = reviews["label"].to_numpy(), reviews["text"].tolist()
     served = Classifier(SERVED)
     logits = served.logits(texts)
     positive = mean_softmax(logits)[:, served.positive]
-    figures = intervals(labels, positive, params.seed)
+    measured = intervals(labels, positive, params.seed)
     verdicts = behaviour.judge(served.probabilities, texts, params.evaluate.behaviour, params.seed)
     table, missing = slices(reviews, (positive >= 0.5) == labels)
     doubted, doubts = label_errors.likely_label_errors(reviews, positive)
-    comparison, words = against(client, run, reviews, positive, params.seed)
+    comparison, words = compare_with_champion(client, run, reviews, positive, params.seed)
     return Findings(
-        origin=origin(run),
+        trained=trained_run(run),
         reviews=reviews,
         positive=positive,
-        # The temperature is in the logits already; taken out, they are what the training gave.
+        # The logits include the temperature; its inverse restores the uncalibrated ones.
         before=mean_softmax(logits, 1 / served.temperature)[:, served.positive],
         temperature=served.temperature,
         metrics={
-            **{name: figure.value for name, figure in figures.items()},
-            "accuracy_low": figures["accuracy"].low,
-            "accuracy_high": figures["accuracy"].high,
+            **{name: interval.value for name, interval in measured.items()},
+            "accuracy_low": measured["accuracy"].low,
+            "accuracy_high": measured["accuracy"].high,
             **compare(labels, positive, probabilities(REFERENCE, texts)),
-            **{f"behaviour_{one.name}": one.share for one in verdicts},
+            **{f"behaviour_{verdict.name}": verdict.share for verdict in verdicts},
             "model_mib": served.mib,
         },
-        intervals=figures,
+        intervals=measured,
         comparison=comparison,
         against=words,
         slices=table,

@@ -1,4 +1,4 @@
-"""All that an evaluation found out about one model: what the report and the model card tell."""
+"""The results of an evaluation, as shown in the report and the model card."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where the model comes from: its run, with params and tags, its training history, what `prepare` did."""
+class TrainedRun:
+    """The model's run with its params and tags, its training history, and the summary of `prepare`."""
 
     run_id: str
     params: Mapping[str, str]
@@ -31,9 +31,9 @@ class Origin:
 
 @dataclass(frozen=True)
 class Findings:
-    """`positive` and `before` are probabilities [reviews], with the temperature and without."""
+    """`positive` and `before` are probabilities [reviews] after and before temperature scaling."""
 
-    origin: Origin
+    trained: TrainedRun
     reviews: pd.DataFrame
     positive: Array
     before: Array
@@ -56,12 +56,12 @@ class Findings:
 
     @property
     def behaviour(self) -> str:
-        """The run's tag of that name: `passed`, or `failed:` and why."""
+        """The value of the run's `behaviour` tag: `passed`, or `failed:` with the reasons."""
         return verdict_in_words(self.verdicts)
 
     @property
     def weak(self) -> pd.DataFrame:
-        """The slices, movies aside, whose whole interval lies under the accuracy of all reviews."""
+        """The slices, except movies, whose whole interval is below the overall accuracy."""
         kinds = self.slices[~self.slices["slice"].str.endswith("movie")]
         return kinds[kinds["high"] < self.metrics["accuracy"]].sort_values("accuracy")
 

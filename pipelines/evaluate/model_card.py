@@ -1,18 +1,18 @@
-"""The model card, in the shape that Hugging Face gave it, filled with what was measured or set."""
+"""The model card in Hugging Face's format, filled with params and measurements."""
 
 from pipelines.evaluate.findings import Findings
 from pipelines.evaluate.report import NAMES, environment
 
 
 def card(found: Findings) -> str:
-    """The card as Markdown, its metadata in front as YAML."""
+    """Render the card as Markdown with YAML front matter."""
     training = {
         name.removeprefix("train."): value
-        for name, value in sorted(found.origin.params.items())
+        for name, value in sorted(found.trained.params.items())
         if name.startswith(("train.", "seed"))
     }
     return (
         environment()
         .get_template("model_card.md")
-        .render(found=found, names=NAMES, training=training, origin=found.origin)
+        .render(found=found, names=NAMES, training=training, trained=found.trained)
     )

@@ -1,4 +1,4 @@
-"""What `evaluate` leaves: files for DVC, and the same for the MLflow run."""
+"""The outputs of `evaluate`: files for DVC, and artifacts and metrics for the MLflow run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ OUT = Path("results/evaluate")
 
 
 def write(found: Findings, figures: dict[str, Figure]) -> None:
-    """The report, the model card, and tables for `dvc plots`; metrics.json comes when all is well."""
+    """Write the report, the model card, and tables for `dvc plots`."""
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "report.html").write_text(page(found, figures), encoding="utf-8")
     (OUT / "model_card.md").write_text(card(found), encoding="utf-8")
@@ -42,18 +42,18 @@ def write(found: Findings, figures: dict[str, Figure]) -> None:
 
 
 def log(client: mlflow.MlflowClient, found: Findings, figures: Mapping[str, Figure]) -> None:
-    """Add all of it to the open run, and the figures to the model that the run logged as well.
+    """Log the outputs to the open run, and the metrics to its logged model as well.
 
-    What depends on the machine and on who is champion is in the run alone: metrics.json is the same for the
-    same data, params and code.
+    Metrics that depend on the machine or the current champion are logged here but not in metrics.json, which
+    depends only on data, params and code.
     """
-    of_now = {"texts_per_second": found.speed.texts_per_second}
+    variable = {"texts_per_second": found.speed.texts_per_second}
     if found.comparison:
-        of_now |= found.comparison.metrics
-    model_id = logged_model(client, found.origin.run_id).model_id
-    mlflow.log_metrics({**found.metrics, **of_now}, model_id=model_id)
+        variable |= found.comparison.metrics
+    model_id = logged_model(client, found.trained.run_id).model_id
+    mlflow.log_metrics({**found.metrics, **variable}, model_id=model_id)
     mlflow.set_tag("behaviour", found.behaviour)
-    # Promotion takes the difference for one to the champion of its day only if that is who it was told from.
+    # Promotion uses champion_difference only if this version is still the champion.
     mlflow.set_tag("champion_version", found.comparison.version if found.comparison else "none")
     for name, figure in figures.items():
         mlflow.log_figure(figure, f"plots/{name}.png")

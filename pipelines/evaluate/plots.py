@@ -1,4 +1,4 @@
-"""What one looks at: the figures of the report and of the MLflow run."""
+"""The figures of the report and the MLflow run."""
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ INK, GRID, BLUE, RED, GREY = "#24292f", "#d8dee4", "#1f6feb", "#cf4a3a", "#8c959
 
 
 def axes(width: float = 5, height: float = 4) -> tuple[Figure, Axes]:
-    """One plot, with little around it."""
+    """Return a figure with one plain plot."""
     figure = Figure(figsize=(width, height), layout="constrained")
     drawn = figure.subplots()
     drawn.spines[["top", "right"]].set_visible(False)
@@ -29,15 +29,15 @@ def axes(width: float = 5, height: float = 4) -> tuple[Figure, Axes]:
 
 
 def calibration(labels: Labels, before: Array, after: Array) -> Figure:
-    """How often answers of each confidence are right, before and after the temperature."""
+    """Plot accuracy by confidence, before and after temperature scaling."""
     figure, plot = axes()
-    plot.plot([0.5, 1], [0.5, 1], color=GREY, linestyle=":", label="as sure as right")
+    plot.plot([0.5, 1], [0.5, 1], color=GREY, linestyle=":", label="perfectly calibrated")
     for answers, name, colour in ((before, "before", GREY), (after, "after, as served", BLUE)):
         table = reliability(labels, answers)
         error = calibration_error(labels, answers)
         plot.plot(table["confidence"], table["accuracy"], color=colour, label=f"{name}: error {error:.3f}")
         plot.scatter(table["confidence"], table["accuracy"], 4 + 200 * share(table["count"]), color=colour)
-    plot.set(xlabel="confidence", ylabel="share that is right", xlim=(0.49, 1.01))
+    plot.set(xlabel="confidence", ylabel="accuracy", xlim=(0.49, 1.01))
     plot.legend(frameon=False, fontsize=9)
     return figure
 
@@ -47,18 +47,18 @@ def share(counts: pd.Series) -> pd.Series:
 
 
 def roc(labels: Labels, positive: Array) -> Figure:
-    """Of the negative reviews called positive, against the positive ones that are, at every threshold."""
+    """Plot the true against the false positive rate at every threshold."""
     figure, plot = axes()
-    mistaken, found, _ = roc_curve(labels, positive)
+    false_rate, true_rate, _ = roc_curve(labels, positive)
     plot.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance: 0.5")
-    plot.plot(mistaken, found, color=BLUE, label=f"area {auc(mistaken, found):.4f}")
+    plot.plot(false_rate, true_rate, color=BLUE, label=f"area {auc(false_rate, true_rate):.4f}")
     plot.set(xlabel="false positive rate", ylabel="true positive rate")
     plot.legend(frameon=False, fontsize=9, loc="lower right")
     return figure
 
 
 def precision_recall(labels: Labels, positive: Array) -> Figure:
-    """Precision at every recall."""
+    """Plot precision against recall."""
     figure, plot = axes()
     precision, recall, _ = precision_recall_curve(labels, positive)
     area, base = average_precision_score(labels, positive), float(labels.mean())
@@ -70,7 +70,7 @@ def precision_recall(labels: Labels, positive: Array) -> Figure:
 
 
 def confusion(labels: Labels, positive: Array) -> Figure:
-    """What is taken for what: counts, and their share of the reviews of that label."""
+    """Plot the confusion matrix: counts, and their share of the label's reviews."""
     figure, plot = axes()
     plot.grid(visible=False)
     table = confusion_matrix(labels, positive >= 0.5, labels=[0, 1])
@@ -82,12 +82,12 @@ def confusion(labels: Labels, positive: Array) -> Figure:
         plot.text(column, row, words, ha="center", va="center", color=colour, fontsize=13)
     names = ["negative", "positive"]
     plot.set(xticks=[0, 1], yticks=[0, 1], xticklabels=names, yticklabels=names)
-    plot.set(xlabel="answered", ylabel="labelled")
+    plot.set(xlabel="predicted", ylabel="labelled")
     return figure
 
 
 def histogram(labels: Labels, positive: Array) -> Figure:
-    """The probabilities of being positive, of the reviews of each label."""
+    """Plot the distribution of the probabilities for each label."""
     figure, plot = axes()
     bins = np.linspace(0, 1, 41).tolist()
     for label, name, colour in ((0, "labelled negative", RED), (1, "labelled positive", BLUE)):
@@ -99,7 +99,7 @@ def histogram(labels: Labels, positive: Array) -> Figure:
 
 
 def slices(table: pd.DataFrame, accuracy: float) -> Figure:
-    """The accuracy of each slice with its interval, and that of all reviews as a line."""
+    """Plot each slice's accuracy with its interval, and the overall accuracy as a line."""
     figure, plot = axes(10.3, 1 + 0.24 * len(table))
     places = np.arange(len(table))[::-1]
     wide = [table["accuracy"] - table["low"], table["high"] - table["accuracy"]]
@@ -114,7 +114,7 @@ def slices(table: pd.DataFrame, accuracy: float) -> Figure:
 
 
 def history(steps: pd.DataFrame) -> Figure:
-    """The losses by step, as far as there are any."""
+    """Plot the logged losses by step."""
     figure, plot = axes()
     for column, name, marker, colour in (
         ("loss", "training", "", BLUE),
@@ -128,7 +128,7 @@ def history(steps: pd.DataFrame) -> Figure:
 
 
 def curves(labels: Labels, positive: Array) -> dict[str, pd.DataFrame]:
-    """The ROC and precision-recall curves as small tables for `dvc plots`, which git keeps."""
+    """Return the ROC and precision-recall curves as tables for `dvc plots`, small enough for git."""
     false_positive_rate, true_positive_rate, _ = roc_curve(labels, positive)
     precision, recall, _ = precision_recall_curve(labels, positive)
     tables = {
@@ -141,6 +141,6 @@ def curves(labels: Labels, positive: Array) -> dict[str, pd.DataFrame]:
 
 
 def thinned(table: pd.DataFrame) -> pd.DataFrame:
-    """At most CURVE_POINTS rows, spread evenly and with both ends, to four digits."""
+    """Return at most CURVE_POINTS evenly spaced rows, including both ends, rounded to four digits."""
     rows = np.unique(np.linspace(0, len(table) - 1, min(CURVE_POINTS, len(table))).round().astype(int))
     return table.iloc[rows].round(4)

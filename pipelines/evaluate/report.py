@@ -1,4 +1,4 @@
-"""The evaluation as one page that needs nothing else: no network, no server, no other file."""
+"""The evaluation report: a self-contained HTML page."""
 
 import base64
 import io
@@ -13,24 +13,24 @@ from pipelines.evaluate import plots
 from pipelines.evaluate.findings import Findings
 
 FIGURES = {
-    "accuracy": "right answers",
-    "precision": "of those called positive, that are",
-    "recall": "of the positive, those called so",
-    "f1": "of precision and recall",
-    "roc_auc": "a positive one ranks above a negative",
+    "accuracy": "correct predictions",
+    "precision": "correct positive predictions",
+    "recall": "positive reviews found",
+    "f1": "harmonic mean of precision and recall",
+    "roc_auc": "chance that a positive review ranks above a negative one",
     "pr_auc": "precision, averaged over recall",
-    "log_loss": "less is better",
-    "brier": "squared error; less is better",
-    "ece": "of the confidence; less is better",
+    "log_loss": "lower is better",
+    "brier": "squared error; lower is better",
+    "ece": "confidence against accuracy; lower is better",
 }
-"""What each figure says, in a few words."""
+"""A short explanation of each metric."""
 
 NAMES = {"f1": "F1", "roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "brier": "Brier", "log_loss": "log loss"}
 NAMES |= {"ece": "calibration error"}
 
 
 def environment() -> Environment:
-    """Templates of this package. In HTML every value is escaped: reviews are texts of strangers."""
+    """Return this package's templates, with HTML escaping: reviews are untrusted text."""
     return Environment(
         loader=PackageLoader("pipelines.evaluate"),
         autoescape=select_autoescape(["html"]),
@@ -41,7 +41,7 @@ def environment() -> Environment:
 
 
 def drawn(found: Findings) -> dict[str, Figure]:
-    """The figures by the names that they have in the run."""
+    """Draw the figures, by their names in the run."""
     labels, positive = found.labels, found.positive
     return {
         "calibration": plots.calibration(labels, found.before, positive),
@@ -49,26 +49,26 @@ def drawn(found: Findings) -> dict[str, Figure]:
         "roc": plots.roc(labels, positive),
         "precision_recall": plots.precision_recall(labels, positive),
         "probabilities": plots.histogram(labels, positive),
-        "history": plots.history(found.origin.history),
+        "history": plots.history(found.trained.history),
         "slices": plots.slices(found.slices, found.metrics["accuracy"]),
     }
 
 
 def inline(figure: Figure) -> str:
-    """The figure as the address of an image."""
+    """Return the figure as an SVG data URL."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def rows(reviews: pd.DataFrame, columns: Sequence[str]) -> list[list[object]]:
-    """The columns of the reviews, one list each; labels in words."""
+    """Return the reviews' columns, one list per review, with labels as words."""
     worded = reviews.assign(label=reviews["label"].map({0: "negative", 1: "positive"}))
     return [list(row) for row in worded[list(columns)].itertuples(index=False)]
 
 
 def page(found: Findings, figures: dict[str, Figure]) -> str:
-    """The report as HTML."""
+    """Render the report as HTML."""
     return (
         environment()
         .get_template("report.html")

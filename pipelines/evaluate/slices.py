@@ -1,4 +1,4 @@
-"""Accuracy on kinds of reviews: a good mean may hide what the model is bad at."""
+"""Accuracy on slices of the reviews, which shows weaknesses that the overall accuracy hides."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ Right = npt.NDArray[np.bool_]
 COLUMNS = ["slice", "value", "count", "accuracy", "low", "high"]
 LENGTH_BINS = 5
 LEAST_REVIEWS = 10
-"""Of a movie; the interval of fewer says nothing."""
+"""Minimum number of a movie's reviews; with fewer, the interval is too wide to be useful."""
 MOST_MOVIES = 10
 
 _NEGATION = re.compile(
@@ -28,9 +28,9 @@ _EXTREMITY = {5: "1 or 10 stars", 4: "2 or 9 stars", 3: "3 or 8 stars", 2: "4 or
 
 
 def slices(reviews: pd.DataFrame, right: Right) -> tuple[pd.DataFrame, list[str]]:
-    """Rows of COLUMNS with Wilson's intervals, and why a slice is missing.
+    """Return a table of COLUMNS with Wilson's intervals, and the reasons for missing slices.
 
-    `reviews` has review_id, movie_id, text and label; `right` says of each whether it was answered rightly.
+    `reviews` has review_id, movie_id, text and label; `right` is whether each prediction is correct.
     """
     kinds = {
         "label": reviews["label"].map({0: "negative", 1: "positive"}),
@@ -38,15 +38,15 @@ def slices(reviews: pd.DataFrame, right: Right) -> tuple[pd.DataFrame, list[str]
         "negation": reviews["text"].map(lambda text: "with" if _NEGATION.search(text) else "without"),
         "rating": stars(reviews["review_id"]),
     }
-    rows = [row for name, values in kinds.items() for row in of(name, values, right)]
-    movies, missing = of_movies(reviews["movie_id"], right)
+    rows = [row for name, values in kinds.items() for row in by_value(name, values, right)]
+    movies, missing = by_movie(reviews["movie_id"], right)
     if not kinds["rating"].notna().any():
-        missing.append("rating: these reviews carry none (ids of the IMDB archive end in _ and the stars)")
+        missing.append("rating: these reviews have none (review ids of the IMDB archive end in _STARS)")
     return pd.DataFrame([*rows, *movies], columns=COLUMNS), missing
 
 
 def lengths(texts: pd.Series) -> pd.Series:
-    """Of each text the fifth it belongs to by its words, such as `13 to 17 words`; in order."""
+    """Return each text's quintile by number of words, such as `13 to 17 words`, as ordered categories."""
     words = texts.map(lambda text: len(text.split()))
     fifths = pd.qcut(words, LENGTH_BINS, duplicates="drop")
     ends = words.groupby(fifths, observed=True).agg(["min", "max"])
@@ -55,26 +55,26 @@ def lengths(texts: pd.Series) -> pd.Series:
 
 
 def stars(review_ids: pd.Series) -> pd.Series:
-    """How far from the middle the rating is that the review's id ends with; missing where it has none."""
+    """Return how extreme the rating at the end of each review id is; missing for ids without one."""
     rating = pd.to_numeric(review_ids.str.extract(_STARS, expand=False))
     distance = (rating - 5.5).abs() + 0.5
     return distance.map(_EXTREMITY).astype(pd.CategoricalDtype([*_EXTREMITY.values()]))
 
 
-def of(name: str, values: pd.Series, right: Right) -> Iterator[tuple[object, ...]]:
-    """A row for each value."""
-    for value, own in pd.Series(right, index=values.index).groupby(values, observed=True):
-        yield (name, str(value), len(own), *wilson(int(own.sum()), len(own)))
+def by_value(name: str, values: pd.Series, right: Right) -> Iterator[tuple[object, ...]]:
+    """Yield a row for each value."""
+    for value, group in pd.Series(right, index=values.index).groupby(values, observed=True):
+        yield (name, str(value), len(group), *wilson(int(group.sum()), len(group)))
 
 
-def of_movies(movies: pd.Series, right: Right) -> tuple[list[tuple[object, ...]], list[str]]:
-    """The movies of which most is known, and the worst: by the upper ends of their intervals."""
+def by_movie(movies: pd.Series, right: Right) -> tuple[list[tuple[object, ...]], list[str]]:
+    """Return rows for the movies with the most reviews and for the worst, by upper interval end."""
     counts = movies[movies != UNKNOWN_MOVIE].value_counts()
     enough = counts[counts >= LEAST_REVIEWS].index
     if enough.empty:
-        return [], [f"movie: none is known to have {LEAST_REVIEWS} validation reviews"]
+        return [], [f"movie: no known movie has {LEAST_REVIEWS} validation reviews"]
     known = movies.isin(enough)
-    rows = pd.DataFrame(of("movie", movies[known], right[known]), columns=COLUMNS)
+    rows = pd.DataFrame(by_value("movie", movies[known], right[known]), columns=COLUMNS)
     frequent = rows.nlargest(MOST_MOVIES, "count", keep="first").assign(slice="frequent movie")
     worst = rows.nsmallest(MOST_MOVIES, "high", keep="first").assign(slice="worst movie")
     return [tuple(row) for row in pd.concat([frequent, worst]).itertuples(index=False)], []

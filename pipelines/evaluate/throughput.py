@@ -1,4 +1,4 @@
-"""How fast the served form answers here, one process asking for many texts at once."""
+"""Throughput of the served form on this machine, in one process and in batches."""
 
 import platform
 import time
@@ -18,7 +18,7 @@ class Speed(NamedTuple):
 
 
 def measure(classifier: Classifier, texts: Sequence[str]) -> Speed:
-    """The speed on at most 512 of the texts, all answered once before: OpenVINO compiles each new shape."""
+    """Measure on at most 512 texts, after one warm-up pass in which OpenVINO compiles each shape."""
     sample = texts[:: max(1, len(texts) // TEXTS)][:TEXTS]
     classifier.logits(sample)
     began = time.perf_counter()
@@ -27,7 +27,7 @@ def measure(classifier: Classifier, texts: Sequence[str]) -> Speed:
 
 
 def processor() -> str:
-    """What it calls itself."""
+    """Return the processor's model name."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

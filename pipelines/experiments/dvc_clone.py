@@ -1,4 +1,4 @@
-"""A DVC experiment in a clone of its own: any number run at once, and the user's folder is left alone."""
+"""DVC experiments in temporary clones, so that they run in parallel and leave the user's folder unchanged."""
 
 import json
 import os
@@ -21,7 +21,7 @@ ENDING_SECONDS = 20
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an experiment left: its exit code, and if that is 0 its MLflow run and accuracy."""
+    """An experiment's exit code and, if it is 0, its MLflow run and accuracy."""
 
     code: int
     run_id: str = ""
@@ -30,7 +30,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A clone of the project in `folder`, as the project's files were when it was made."""
+    """A clone of the project in `folder`, with the project's files at the time of cloning."""
 
     project: Path
     folder: Path
@@ -43,11 +43,11 @@ class Workspace:
         log: Path,
         started: Callable[[int], None],
     ) -> Outcome:
-        """Run the pipeline up to `evaluate` as the DVC experiment `name`, and show it in the project.
+        """Run the pipeline up to `evaluate` as the DVC experiment `name`, and publish it to the project.
 
-        What it prints goes to `log`; `started` is called with the id of its process group. Whatever
-        interrupts this ends all processes of the experiment first. The params of params.yaml are then what
-        they were: DVC leaves the overrides there, for the next experiment to inherit.
+        Output goes to `log`; `started` receives the process group's id. On an interruption, all processes of
+        the experiment are ended first. params.yaml is restored afterwards: DVC leaves the overrides in it,
+        which the next experiment would inherit.
         """
         params = self.folder / "params.yaml"
         before = params.read_bytes()
@@ -57,13 +57,13 @@ class Workspace:
             process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                # Should its folder go, git must not find the project's above it.
+                # If the folder is deleted, git must not fall back to the project's repository above it.
                 env=environment_of_children(
                     {**environment, "GIT_CEILING_DIRECTORIES": str(self.folder.parent.resolve())}
                 ),
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # a group of its own, to be ended as a whole
+                start_new_session=True,  # a new process group, so that it can be ended as a whole
             )
             try:
                 started(process.pid)
@@ -81,7 +81,7 @@ class Workspace:
         return Outcome(0, self.read("results/train/run.json")["run_id"], metrics["accuracy"])
 
     def publish(self, name: str) -> None:
-        """Give the project the git ref of the experiment; DVC's cache they share already."""
+        """Push the experiment's git ref to the project; DVC's cache is already shared."""
         refs = git(self.folder, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
         for ref in refs:
             if ref.endswith(f"/{name}"):
@@ -93,7 +93,7 @@ class Workspace:
 
 @contextmanager
 def workspace(project: Path, folder: Path) -> Iterator[Workspace]:
-    """A clone in `folder` with the project's files as they are now, committed or not; removed at the end."""
+    """Yield a clone in `folder` with the project's committed and uncommitted files; remove it at the end."""
     try:
         clone(project, folder)
         yield Workspace(project, folder)
@@ -102,14 +102,14 @@ def workspace(project: Path, folder: Path) -> Iterator[Workspace]:
 
 
 def remove_abandoned(work: Path) -> None:
-    """Delete the clones of processes that were killed; each is named by its process."""
+    """Delete the clones of processes that no longer exist; each is named after its process id."""
     for folder in work.glob("*"):
         if not psutil.pid_exists(int(folder.name)):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def clone(project: Path, folder: Path) -> None:
-    """Git's objects and DVC's cache are the project's own."""
+    """Clone the project, sharing its git objects and DVC cache."""
     git(project, "clone", "--quiet", "--shared", str(project), str(folder))
     listed = git(project, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in (*filter(None, listed.split("\0")), ".dvc/config.local"):
@@ -125,13 +125,14 @@ def clone(project: Path, folder: Path) -> None:
 
 
 def environment_of_children(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Ours, with the programs of our Python first, and nothing of a DVC stage that we may run in."""
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
-    return mine | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{mine['PATH']}"} | dict(more or {})
+    """Return the environment without DVC's stage variables and with this Python's programs first in PATH."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"
+    return inherited | {"PATH": path} | dict(more or {})
 
 
 def end_group(group: int) -> None:
-    """End the processes of a group: by SIGINT, as Ctrl-C would, and what is left after a while by SIGKILL."""
+    """End a process group with SIGINT and, after ENDING_SECONDS, with SIGKILL."""
     members = [process for process in psutil.process_iter() if _group(process.pid) == group]
     for sign in (signal.SIGINT, signal.SIGKILL):
         try:

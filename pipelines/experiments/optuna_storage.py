@@ -1,4 +1,4 @@
-"""Where a sweep's trials are kept: Optuna's tables, in the database that MLflow keeps its runs in."""
+"""Storage of a sweep's trials: Optuna's tables, by default in MLflow's database."""
 
 import os
 import warnings
@@ -24,22 +24,22 @@ OnStale = Callable[[optuna.Study, FrozenTrial], None]
 
 
 def storage_url() -> str:
-    """SWEEP_DATABASE, else MLflow's own database. Raises PipelineError when that is behind a server."""
+    """Return SWEEP_DATABASE or MLflow's database. Raises PipelineError if MLflow is a server."""
     url = os.environ.get("SWEEP_DATABASE") or mlflow.get_tracking_uri()
     if url.startswith(("http:", "https:", "file:")) or "://" not in url:
         raise PipelineError(
-            f"a sweep keeps its trials in a database, and MLflow's is behind {url}: set SWEEP_DATABASE to "
-            "one that every machine of the sweep reaches, best the server's own (postgresql+psycopg://...)"
+            f"a sweep stores its trials in a database, but MLflow's is behind the server {url}: set "
+            "SWEEP_DATABASE to one that every machine of the sweep can reach, preferably the server's own "
+            "(postgresql+psycopg://...)"
         )
     return url
 
 
 def open_storage(url: str, on_stale: OnStale | None = None) -> RDBStorage:
-    """Optuna's storage in the database `url`, its tables made beside MLflow's.
+    """Open Optuna's storage in the database `url`, creating its tables if necessary.
 
-    MLflow and Optuna both use a table `alembic_version`. Where MLflow's is there already Optuna leaves it
-    alone, if it is not asked to compare it with its own versions. Raises PipelineError when there is no
-    such database.
+    MLflow and Optuna both use a table `alembic_version`. With the compatibility check skipped, Optuna leaves
+    MLflow's table unchanged. Raises PipelineError if the database is not available.
     """
     sqlite = url.startswith("sqlite")
     with warnings.catch_warnings():
@@ -51,7 +51,7 @@ def open_storage(url: str, on_stale: OnStale | None = None) -> RDBStorage:
                 if sqlite
                 else {"pool_pre_ping": True},
                 skip_compatibility_check=True,
-                # Who runs trials sends it, and looks for those who no longer do.
+                # Processes that run trials send heartbeats and detect those that stopped.
                 heartbeat_interval=HEARTBEAT_SECONDS if on_stale else None,
                 grace_period=GRACE_SECONDS if on_stale else None,
                 heartbeat_stale_trial_callback=on_stale,
@@ -59,31 +59,31 @@ def open_storage(url: str, on_stale: OnStale | None = None) -> RDBStorage:
         except (ArgumentError, ImportError, OperationalError, ProgrammingError) as error:
             first = str(error).splitlines()[0]
             raise PipelineError(
-                f"no sweep can be kept in the database: {first} Set SWEEP_DATABASE."
+                f"the sweep's database is not available: {first} Set SWEEP_DATABASE."
             ) from None
     if sqlite:
-        take_turns(storage.engine)
+        begin_immediately(storage.engine)
     return storage
 
 
-def take_turns(engine: Engine) -> None:
-    """Let a transaction on SQLite begin by taking the write lock.
+def begin_immediately(engine: Engine) -> None:
+    """Make SQLite transactions take the write lock when they begin.
 
-    Python's driver begins one at the first write: of two processes that both read that a trial is waiting,
-    both would then run it.
+    By default, Python's driver begins a transaction at the first write, so two processes could both read
+    that a trial is waiting, and both run it.
     """
 
     @event.listens_for(engine, "connect")
-    def _leave_beginning_to_us(connection: Any, _: object) -> None:
+    def _disable_implicit_begin(connection: Any, _: object) -> None:
         connection.isolation_level = None
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    engine.dispose()  # connections from before would not know
+    engine.dispose()  # existing connections lack the listeners
 
 
 def pruner(startup: int) -> BasePruner:
-    """Ends a trial that after as much of its training is below the median of the finished ones."""
+    """Return a pruner for trials below the median of the finished ones at the same share of training."""
     return MedianPruner(n_startup_trials=startup)

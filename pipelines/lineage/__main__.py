@@ -1,4 +1,4 @@
-"""From a registered version to its code, data, params and run, from a DVC experiment to its run, and back."""
+"""Trace a registered version to its code, data, params and run, and restore or reproduce it."""
 
 import argparse
 import os
@@ -15,11 +15,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m pipelines.lineage", description=__doc__, allow_abbrev=False
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--version", metavar="N", help=f"of the registered model {MODEL}")
+    what.add_argument("--version", metavar="N", help=f"version of the registered model {MODEL}")
     what.add_argument("--experiment", metavar="NAME", help="print the MLflow run of this DVC experiment")
-    parser.add_argument("--into", metavar="FOLDER", type=Path, help="make the version's project here, anew")
-    parser.add_argument("--repro", action="store_true", help="then run `dvc repro evaluate` there, and check")
-    parser.add_argument("--check", metavar="FOLDER", type=Path, help="compare the accuracy reached here")
+    parser.add_argument("--into", metavar="FOLDER", type=Path, help="restore the version in a new folder")
+    parser.add_argument(
+        "--repro", action="store_true", help="also run `dvc repro evaluate` in FOLDER and check the accuracy"
+    )
+    parser.add_argument("--check", metavar="FOLDER", type=Path, help="check the accuracy in FOLDER")
     options = parser.parse_args(argv)
     if options.repro and not options.into:
         parser.error("--repro needs --into FOLDER")
@@ -39,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.into:
         restore(options.into, found.tags, found.params, found.patch)
         own_store = "env -u MLFLOW_TRACKING_URI " if "MLFLOW_TRACKING_URI" in os.environ else ""
-        print(f"{options.into}: as it was; now: cd {options.into} && {own_store}dvc repro")
+        print(f"{options.into}: restored; now run: cd {options.into} && {own_store}dvc repro")
     if options.repro:
         repro(options.into)
     if options.repro or options.check:

@@ -1,4 +1,4 @@
-"""What a run's tags name by hash alone, kept with the run: params.yaml and what git had not committed."""
+"""Files stored with a run because its tags identify them only by hash: params.yaml, uncommitted changes."""
 
 import sys
 import tempfile
@@ -9,18 +9,18 @@ import mlflow
 
 from pipelines.lineage.tags import state, uncommitted
 
-# The tags that two states of the folder share when the same code, data and params are in it.
+# Tags that are equal if and only if code, data and params are.
 IDENTITY = ("git_sha", "patch_sha256", "data_md5", "params_sha256")
 CHANGED = "changed_while_training"
 
 
 def folder(sha256: str) -> str:
-    """Where among a run's artifacts the file with this hash is; by hash, as `export` may add others."""
+    """Return the artifact folder of the file with this hash; `export` may add files with other hashes."""
     return f"lineage/{sha256[:12]}"
 
 
 def keep(tags: Mapping[str, str]) -> None:
-    """Log to the open run the params.yaml that runs and, when there is one, the uncommitted patch."""
+    """Log params.yaml and the uncommitted changes, if any, to the open run."""
     mlflow.log_artifact("params.yaml", folder(tags["params_sha256"]))
     if tags["patch_sha256"] == "none":
         return
@@ -31,22 +31,22 @@ def keep(tags: Mapping[str, str]) -> None:
 
 
 def note_changes(tags: Mapping[str, str]) -> None:
-    """Tag the open run when the folder is no longer what it was as the training began.
+    """Tag the open run if code, data or params changed during the training.
 
-    Python had read the code by then, so `tags` stay the truth; DVC hashes what a stage depends on after
-    it has run, and would not know.
+    The training used the state in `tags`, which Python had already loaded. DVC cannot detect the change,
+    because it hashes a stage's dependencies after the stage has run.
     """
     now = state()
     if changed := [name for name in IDENTITY if now[name] != tags[name]]:
         mlflow.set_tag(CHANGED, ", ".join(changed))
-        print(f"warning: {', '.join(changed)} changed while this trained", file=sys.stderr)
+        print(f"warning: {', '.join(changed)} changed during the training", file=sys.stderr)
 
 
 def renew(run: mlflow.ActiveRun) -> None:
-    """Tag the open run with the state of now: the model that it logs next comes from that.
+    """Tag the open run with the current state, from which `export` logs the model.
 
-    Another params.yaml or commit may run `export` alone. DVC then found what `train` depends on
-    unchanged, so the one state accounts for both stages.
+    `export` may rerun alone after a commit or a change of params.yaml. DVC then found the dependencies of
+    `train` unchanged, so the current state describes both stages.
     """
     if CHANGED in run.data.tags:
         return

@@ -1,4 +1,4 @@
-"""The project as it was when a version was made, in a folder of its own; whether it does as well again."""
+"""Restoring a version's project in a new folder, and checking that it reproduces the accuracy."""
 
 import json
 import os
@@ -10,25 +10,25 @@ from pipelines.core.errors import PipelineError
 from pipelines.core.wheels import sha256
 from pipelines.lineage.tags import data_md5
 
-# Of accuracy. The same processor and number of threads give the same weights, bit for bit. Others sum in
-# another order, and the weights drift apart; what is then called otherwise are reviews near one half.
-# 0.005 is less than the standard error of an accuracy on 2,551 reviews, 0.007: no difference worth a name.
+# Accuracy. The same processor and number of threads reproduce the weights bit for bit. Others sum in another
+# order, so the weights diverge and predictions near 0.5 may change. 0.005 is below the standard error of an
+# accuracy on 2,551 reviews, 0.007.
 TOLERANCE = 0.005
 
 CACHE = "original"
 
 
 def restore(folder: Path, tags: Mapping[str, str], params: bytes, patch: bytes) -> None:
-    """Check out the commit, put the uncommitted changes on top, write params.yaml, bring the data.
+    """Clone the commit, apply the uncommitted changes, write params.yaml and fetch the data.
 
-    The clone borrows the objects of this repository and has a DVC cache of its own: with ours,
-    `dvc repro` would find the results there and run nothing. Raises PipelineError.
+    The clone shares this repository's git objects but not its DVC cache, from which `dvc repro` would
+    restore the results without running anything. Raises PipelineError if a part is unavailable.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise PipelineError(f"{folder} is there already, and not empty: name a new folder")
+        raise PipelineError(f"{folder} exists and is not empty: choose a new folder")
     sha = tags["git_sha"]
     if _run("git", "cat-file", "-e", f"{sha}^{{commit}}").returncode:
-        raise PipelineError(f"commit {sha} is not in this repository: `git fetch` the branch that has it")
+        raise PipelineError(f"commit {sha} is not in this repository: `git fetch` a branch that contains it")
     _must("git", "clone", "--quiet", "--shared", "--no-checkout", ".", str(folder))
     _must("git", "checkout", "--quiet", "--detach", sha, cwd=folder)
     if patch:
@@ -38,38 +38,38 @@ def restore(folder: Path, tags: Mapping[str, str], params: bytes, patch: bytes) 
 
 
 def bring_data(folder: Path, md5: str) -> None:
-    """Have DVC write data/ from this project's cache, or else from the remote that the project names."""
+    """Have DVC restore data/ from this project's cache or, failing that, from its default remote."""
     if (pinned := data_md5(folder / "data.dvc")) != md5:
-        raise PipelineError(f"{folder}/data.dvc pins {pinned}, and the version was made from {md5}")
+        raise PipelineError(f"{folder}/data.dvc pins {pinned}, but the version was trained on {md5}")
     cache = Path(_must("dvc", "cache", "dir").strip()).resolve()
     _must("dvc", "remote", "add", "--quiet", "--local", CACHE, str(cache), cwd=folder)
     pull = ("dvc", "pull", "--quiet")
     if all(_run(*pull, *remote, "data.dvc", cwd=folder).returncode for remote in (("-r", CACHE), ())):
         raise PipelineError(
-            f"{folder} is complete but for its data: no cache or remote of DVC has {md5}. Write them there"
-            " from where they came (`python -m pipelines.ingest`, --help lists the sources);"
-            " `dvc add data` must then leave data.dvc as it is."
+            f"{folder} is complete except for its data: neither DVC's cache nor a remote has {md5}. Ingest it"
+            " there from its source (`python -m pipelines.ingest`; --help lists the sources);"
+            " `dvc add data` must then leave data.dvc unchanged."
         )
 
 
 def repro(folder: Path) -> None:
-    """Run `dvc repro` there as far as the accuracy, with an MLflow store of its own, and its output on ours.
+    """Run `dvc repro evaluate` in `folder`, with the folder's own MLflow store.
 
-    Nothing is registered: there is a version of this already.
+    Nothing is registered, since the version already exists. Raises PipelineError if it fails.
     """
     if subprocess.run(["dvc", "repro", "evaluate"], cwd=folder, env=_environment()).returncode:
-        raise PipelineError(f"`dvc repro evaluate` failed in {folder}; what it printed says why")
+        raise PipelineError(f"`dvc repro evaluate` failed in {folder}: see its output above")
 
 
 def check(folder: Path, tags: Mapping[str, str]) -> str:
-    """What to print when the accuracy reached in `folder` is the version's, else raises PipelineError."""
+    """Compare the accuracy in `folder` with the version's. Raises PipelineError if not within TOLERANCE."""
     try:
         reached = float(json.loads((folder / "results/evaluate/metrics.json").read_text())["accuracy"])
     except FileNotFoundError:
         raise PipelineError(f"{folder} has no results yet: cd {folder} && dvc repro") from None
     expected = float(tags["accuracy"])
-    compared = f"accuracy {reached:.4f}, and the version has {expected:.4f}"
-    if not abs(reached - expected) <= TOLERANCE + 1e-6:  # the tag has six digits; nan is outside too
+    compared = f"accuracy {reached:.4f}, the version's is {expected:.4f}"
+    if not abs(reached - expected) <= TOLERANCE + 1e-6:  # the tag has six digits; `not` also catches NaN
         raise PipelineError(f"{compared}: not reproduced within {TOLERANCE}")
     served = folder / "results/export/serving/model.bin"
     same = served.exists() and sha256(served) == tags.get("weights_sha256")
@@ -78,7 +78,7 @@ def check(folder: Path, tags: Mapping[str, str]) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what would lead the folder's stages to our MLflow store or DVC project."""
+    """Return the environment without variables that point to this MLflow store or DVC project."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -91,7 +91,7 @@ def _run(*words: str, cwd: Path = Path(), stdin: bytes = b"") -> subprocess.Comp
 
 
 def _must(*words: str, cwd: Path = Path(), stdin: bytes = b"") -> str:
-    """What the command prints. Raises PipelineError with its last words when it fails."""
+    """Return the command's output. Raises PipelineError with the last line of stderr if it fails."""
     done = _run(*words, cwd=cwd, stdin=stdin)
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]

@@ -1,6 +1,6 @@
-"""Where a run comes from: code, data, params. The same tags go to the run and to the registered version.
+"""Lineage tags that identify code, data and params, set on runs and on registered versions.
 
-`python -m pipelines.lineage` is the way back from a version; pipelines/origin.py is that.
+`python -m pipelines.lineage` uses them to trace a version.
 """
 
 import hashlib
@@ -15,21 +15,21 @@ import yaml
 from pipelines.core.errors import PipelineError
 from pipelines.core.wheels import sha256
 
-# Files that a pipeline run rewrites say nothing about the code that ran.
+# Excluded: files that the pipeline itself rewrites.
 _NOT_WRITTEN_BY_DVC = (":!dvc.lock", ":!results")
 _PARAMS = "params.yaml"
 
 
 def lineage(split: Path) -> dict[str, str]:
-    """Tags naming the code, the data, the split and the params of what runs now.
+    """Return the tags for the current code, data, split and params.
 
-    `split` is the validation file: two accuracies compare only when it is the same.
+    `split` is the validation file; accuracies are comparable only on the same one.
     """
     return state() | {"split_sha256": sha256(split)}
 
 
 def state() -> dict[str, str]:
-    """Tags naming the code, the data and the params that the project's folder holds now."""
+    """Return the tags for the current code, data and params of the project's folder."""
     return {
         "git_sha": _commit() or "none",
         "git_dirty": str(bool(_git("status", "--porcelain", "--", ".", *_NOT_WRITTEN_BY_DVC))).lower(),
@@ -41,7 +41,7 @@ def state() -> dict[str, str]:
 
 
 def data_md5(pointer: Path = Path("data.dvc")) -> str:
-    """The md5 of data/ that DVC pins in data.dvc."""
+    """Return the md5 of data/ pinned in data.dvc. Raises PipelineError if the file is missing."""
     try:
         return str(yaml.safe_load(pointer.read_text())["outs"][0]["md5"])
     except FileNotFoundError:
@@ -49,25 +49,24 @@ def data_md5(pointer: Path = Path("data.dvc")) -> str:
 
 
 def uncommitted() -> bytes:
-    """What sets the folder apart from its commit, for `git apply`: changed, deleted and new files.
+    """Return the changes since the commit as a patch for `git apply`, including new and deleted files.
 
-    Without params.yaml, which is kept whole, and without what git ignores. Nothing when all is committed,
-    or where there is no git. The user's index is not touched: git is lent one of our own, and a place
-    for the objects that it makes.
+    params.yaml is excluded, because it is stored whole, as are ignored files. The patch is empty without
+    changes or without git. A temporary index and object folder leave the user's index untouched.
     """
     if not _commit():
         return b""
     objects = Path(_git("rev-parse", "--git-path", "objects")).resolve()
     with tempfile.TemporaryDirectory() as scratch:
-        ours = {
+        temporary = {
             "GIT_INDEX_FILE": f"{scratch}/index",
             "GIT_OBJECT_DIRECTORY": scratch,
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
         }
-        _need_git("read-tree", "HEAD", env=ours)
-        _need_git("add", "--all", "--", ".", *_NOT_WRITTEN_BY_DVC, f":!{_PARAMS}", env=ours)
-        # The plumbing heeds no settings of the user's, such as diff.noprefix or an external diff.
-        return _need_git("diff-index", "-p", "--cached", "--binary", "HEAD", env=ours)
+        _need_git("read-tree", "HEAD", env=temporary)
+        _need_git("add", "--all", "--", ".", *_NOT_WRITTEN_BY_DVC, f":!{_PARAMS}", env=temporary)
+        # Plumbing commands ignore user settings such as diff.noprefix or an external diff.
+        return _need_git("diff-index", "-p", "--cached", "--binary", "HEAD", env=temporary)
 
 
 def _commit() -> str:
@@ -75,7 +74,7 @@ def _commit() -> str:
 
 
 def _git(*words: str) -> str:
-    """What git prints, or nothing where there is no git checkout (an unpacked archive, a container)."""
+    """Return git's output, or an empty string outside a git checkout (an unpacked archive, a container)."""
     run = subprocess.run(["git", *words], capture_output=True, text=True)
     return run.stdout.strip() if run.returncode == 0 else ""
 
@@ -84,5 +83,5 @@ def _need_git(*words: str, env: Mapping[str, str]) -> bytes:
     run = subprocess.run(["git", *words], capture_output=True, env=os.environ | dict(env))
     if run.returncode:
         reason = run.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
-        raise PipelineError(f"git cannot tell what is not committed: {reason[0]}; see `git status`")
+        raise PipelineError(f"git cannot list uncommitted changes: {reason[0]}; see `git status`")
     return run.stdout

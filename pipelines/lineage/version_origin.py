@@ -1,4 +1,4 @@
-"""From a registered version to its code, data, params and run, from a DVC experiment to its run, and back."""
+"""The origin of a registered version: its code, data, params and run."""
 
 import json
 import tempfile
@@ -24,8 +24,8 @@ NEEDED = ("git_sha", "git_dirty", "patch_sha256", "data_md5", "params_sha256", "
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a version comes from: its tags, its run, and the files that the tags name by hash."""
+class VersionOrigin:
+    """A version's run and tags, and the files that the tags identify by hash."""
 
     version: str
     run_id: str
@@ -38,23 +38,23 @@ class Origin:
         return float(self.tags["accuracy"])
 
 
-def origin(client: MlflowClient, number: str) -> Origin:
-    """Raises PipelineError when there is no such version or it cannot say where it comes from."""
+def origin(client: MlflowClient, number: str) -> VersionOrigin:
+    """Return the version's origin. Raises PipelineError if the version or its lineage is missing."""
     try:
         version = client.get_model_version(MODEL, number)
     except MlflowException:
         known = sorted(int(one.version) for one in client.search_model_versions(f"name = '{MODEL}'"))
         there = ", ".join(map(str, known)) or "none; run `dvc repro`"
-        raise PipelineError(f"there is no version {number} of {MODEL}; there are: {there}") from None
+        raise PipelineError(f"{MODEL} has no version {number}; existing versions: {there}") from None
     run_id = version.run_id
     missing = [tag for tag in NEEDED if tag not in version.tags]
     if missing or not run_id:
         raise PipelineError(
-            f"version {number} has no {', '.join(missing) or 'run'}: it was registered by hand or by an"
-            " earlier release of the pipeline. `dvc repro --force` registers one that can be given back."
+            f"version {number} has no {', '.join(missing) or 'run'}: it was registered manually or by an"
+            " earlier release. Run `dvc repro --force` to register a version that can be restored."
         )
     patch_sha256 = version.tags["patch_sha256"]
-    return Origin(
+    return VersionOrigin(
         str(version.version),
         run_id,
         version.tags,
@@ -64,7 +64,7 @@ def origin(client: MlflowClient, number: str) -> Origin:
 
 
 def kept(run_id: str, name: str, expected: str) -> bytes:
-    """The file that `pipelines.snapshot` kept with the run. Raises PipelineError when it is not that one."""
+    """Return a file that `kept_files` logged to the run. Raises PipelineError if it is missing or differs."""
     path = f"{folder(expected)}/{name}"
     with tempfile.TemporaryDirectory() as scratch:
         try:
@@ -74,18 +74,18 @@ def kept(run_id: str, name: str, expected: str) -> bytes:
                 f"run {run_id} has no artifact {path} in {mlflow.get_tracking_uri()}: was it deleted?"
             ) from None
         if sha256(Path(file)) != expected:
-            raise PipelineError(f"artifact {path} of run {run_id} is not the one that the version names")
+            raise PipelineError(f"artifact {path} of run {run_id} does not match the version's sha256")
         return Path(file).read_bytes()
 
 
-def describe(client: MlflowClient, found: Origin) -> Iterator[str]:
-    """What to print of it, a line each."""
+def describe(client: MlflowClient, found: VersionOrigin) -> Iterator[str]:
+    """Yield the lines that describe the version's origin."""
     tags = found.tags
-    dirty = " and uncommitted changes, kept with the run" if found.patch else ""
+    dirty = " and uncommitted changes, stored with the run" if found.patch else ""
     yield f"{MODEL} version {found.version}, accuracy {found.accuracy:.4f}"
     yield f"code        commit {tags['git_sha']}{dirty}"
     if changed := tags.get(CHANGED):
-        yield f"            {changed} changed while it trained: export may have run with the later state"
+        yield f"            {changed} changed during the training: export may have used the later state"
     yield f"data        md5 {tags['data_md5']} (split sha256 {tags.get('split_sha256', 'unknown')})"
     for i, section in enumerate(yaml.safe_load(found.params).items()):
         yield f"{'' if i else 'params':12}{line(*section)}"
@@ -94,12 +94,12 @@ def describe(client: MlflowClient, found: Origin) -> Iterator[str]:
 
 
 def line(name: str, value: Any) -> str:
-    """A section of params.yaml in a line."""
+    """Return a section of params.yaml as one line."""
     return yaml.safe_dump({name: value}, default_flow_style=True, width=10_000, sort_keys=False).strip()[1:-1]
 
 
 def address(client: MlflowClient, run_id: str) -> str:
-    """The run's page where MLflow is a server, else its name and id."""
+    """Return the URL of the run if MLflow is a server, else its name and id."""
     info = client.get_run(run_id).info
     uri = client.tracking_uri.rstrip("/")
     page = f"{uri}/#/experiments/{info.experiment_id}/runs/{run_id}"
@@ -107,7 +107,7 @@ def address(client: MlflowClient, run_id: str) -> str:
 
 
 def run_of(experiment: str) -> str:
-    """The id of the MLflow run of a DVC experiment (or of any commit), as `dvc exp show` has it too."""
+    """Return the id of the MLflow run of a DVC experiment or commit. Raises PipelineError if unknown."""
     try:
         return str(json.loads(dvc.api.read("results/train/run.json", rev=experiment))["run_id"])
     except (DvcException, SCMError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Stage `register`: the best-accuracy run of this data version becomes a version of the model `sentiment`."""
+"""Stage `register`: register the most accurate run on this data as a version of the model `sentiment`."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ OUT = Path("results/register")
 
 
 def current_run(client: MlflowClient) -> Run:
-    """The run of results/. Raises PipelineError when it is in another MLflow store."""
+    """Return the run that produced results/. Raises PipelineError if this MLflow store does not have it."""
     run_id = json.loads(RUN.read_text())["run_id"]
     try:
         return client.get_run(run_id)

@@ -1,4 +1,4 @@
-"""The runs that may become a version, best first."""
+"""Selection and ranking of the runs that may be registered."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from mlflow.entities import Run
 from pipelines.core.errors import PipelineError
 from pipelines.lineage.kept_files import CHANGED
 
-# What a version must be able to say about where it comes from.
+# Tags that a run needs so that its version can be traced and restored.
 LINEAGE = (
     "git_sha",
     "git_dirty",
@@ -23,7 +23,7 @@ LINEAGE = (
     "trained_sha256",
 )
 
-# What decides, in this order, and which way. A run that lacks a tie-breaker loses the tie.
+# Metrics to rank by, in order; -1: higher is better. A run without a tie-breaker loses the tie.
 ORDER = {"accuracy": -1, "log_loss": 1, "texts_per_second": -1}
 
 _PAGE = 1000
@@ -31,15 +31,15 @@ _PAGE = 1000
 
 @dataclass(frozen=True)
 class Candidates:
-    """Runs on one data version and split, best first, and why each of the others is none."""
+    """The eligible runs on one data version and split, best first, and why the others were rejected."""
 
     runs: list[Run]
     refused: dict[str, str]
-    """By the run's name."""
+    """Reasons by run name."""
 
 
 def candidates(client: MlflowClient, like: Run, refuse_dirty: bool) -> Candidates:
-    """The finished runs on the data and the split that `like` had. Raises PipelineError when none is left."""
+    """Return the finished runs on the data and split of `like`. Raises PipelineError if none is eligible."""
     runs, refused = [], {}
     for run in on_the_same_reviews(client, like):
         if why := objection(run, refuse_dirty):
@@ -57,7 +57,7 @@ def candidates(client: MlflowClient, like: Run, refuse_dirty: bool) -> Candidate
 
 
 def on_the_same_reviews(client: MlflowClient, like: Run) -> Iterator[Run]:
-    """Every finished run with the tags data_md5 and split_sha256 of `like`, however many pages they fill."""
+    """Yield all finished runs with the same data_md5 and split_sha256 tags as `like`."""
     same = [f"tags.{tag} = '{like.data.tags[tag]}'" for tag in ("data_md5", "split_sha256")]
     page: str | None = ""
     while page is not None:
@@ -72,23 +72,23 @@ def on_the_same_reviews(client: MlflowClient, like: Run) -> Iterator[Run]:
 
 
 def objection(run: Run, refuse_dirty: bool) -> str:
-    """Why the run cannot become a version, or nothing."""
+    """Return why the run cannot be registered, or an empty string."""
     tags = run.data.tags
     if not math.isfinite(run.data.metrics.get("accuracy", math.nan)):
         return "it has no accuracy; `evaluate` has not run"
     if (behaviour := tags.get("behaviour", "never tested")) != "passed":
         return f"behaviour {behaviour}"
     if missing := [tag for tag in LINEAGE if tag not in tags]:
-        return f"it does not say where it comes from (no tag {', '.join(missing)})"
+        return f"its lineage is incomplete (no tag {', '.join(missing)})"
     if refuse_dirty and (tags["git_dirty"] != "false" or CHANGED in tags):
         return "code, data or params were not committed, and register.refuse_dirty is true"
     return ""
 
 
 def rank(run: Run) -> tuple[float | str, ...]:
-    """The smaller, the better. What is alike in all that counts goes by age, so that everybody agrees.
+    """Return the sort key: lower is better; equal runs are ordered by age, so the order is total.
 
-    Sorted here, as MLflow drops an order_by that it cannot read without a word.
+    Runs are sorted here because MLflow silently ignores an order_by that it cannot parse.
     """
     figures = [sign * run.data.metrics.get(metric, math.nan) for metric, sign in ORDER.items()]
     known = [math.inf if math.isnan(figure) else figure for figure in figures]
@@ -96,5 +96,5 @@ def rank(run: Run) -> tuple[float | str, ...]:
 
 
 def name(run: Run) -> str:
-    """The run's name in MLflow with enough of its id to tell it from another of that name."""
+    """Return the run's name with the start of its id, since names are not unique."""
     return f"{run.info.run_name} ({run.info.run_id[:8]})"

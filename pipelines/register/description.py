@@ -1,4 +1,4 @@
-"""Why a run was chosen to become a version, in Markdown, as MLflow's page of the version shows it."""
+"""The version's description on its MLflow page: why its run was chosen, in Markdown."""
 
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -10,13 +10,13 @@ from mlflow.entities.model_registry import ModelVersion
 from pipelines.register.candidates import ORDER, Candidates, name
 
 REPORT = "report/report.html"
-# MLflow's database keeps 5,000 characters of a description.
+# MLflow's database limits descriptions to 5,000 characters.
 _LONGEST = 5000
 _SHOWN = 5
 
 
 def reason(found: Candidates) -> str:
-    """The decision in a line."""
+    """Return the decision as one line."""
     best, *others = found.runs
     count = f"the best of {len(found.runs)} runs" if others else "the only run"
     line = f"accuracy {accuracy(best)}, {count} on this data and split"
@@ -24,7 +24,7 @@ def reason(found: Candidates) -> str:
 
 
 def against(best: Run, next_best: Run) -> str:
-    """What put the one before the other: the accuracy, else the first tie-breaker in which they differ."""
+    """Describe what ranked `best` first: the accuracy, or the first tie-breaker that differs."""
     mine, other = best.data.metrics, next_best.data.metrics
     if (ahead := mine["accuracy"] - other["accuracy"]) > 0:
         return f"next is {name(next_best)} with {accuracy(next_best)}, {ahead:.4f} less"
@@ -36,7 +36,7 @@ def against(best: Run, next_best: Run) -> str:
 
 
 def accuracy(run: Run) -> str:
-    """With its interval, where `evaluate` has given one."""
+    """Return the accuracy, with its interval if `evaluate` logged one."""
     low, high = (run.data.metrics.get(f"accuracy_{end}") for end in ("low", "high"))
     interval = "" if low is None or high is None else f" (95 %: {low:.4f} to {high:.4f})"
     return f"{run.data.metrics['accuracy']:.4f}{interval}"
@@ -47,7 +47,7 @@ def figure(run: Run, metric: str) -> str:
 
 
 def description(client: MlflowClient, found: Candidates, before: ModelVersion | None) -> str:
-    """The decision, what was put aside, how it compares with who was there before, and where to read on."""
+    """Describe the decision, the previous challenger, rejected runs, and links to the run and report."""
     lines = "\n".join(f"- {line}" for line in _lines(client, found, before))
     return f"Chosen: {reason(found)}.\n\n{lines}"[:_LONGEST]
 
@@ -57,8 +57,8 @@ def _lines(client: MlflowClient, found: Candidates, before: ModelVersion | None)
     tags = best.data.tags
     if before is not None and before.run_id != best.info.run_id:
         yield (
-            f"Takes over from version {before.version}, accuracy {before.tags.get('accuracy', 'unknown')}"
-            + ("" if same_reviews(before, best) else ", on other data or another split: not to be compared")
+            f"Replaces version {before.version}, accuracy {before.tags.get('accuracy', 'unknown')}"
+            + ("" if same_reviews(before, best) else ", on other data or another split: not comparable")
         )
     for metric, value in sorted(best.data.metrics.items()):
         if metric.startswith("champion_difference"):

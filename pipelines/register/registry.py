@@ -1,4 +1,4 @@
-"""The registered model `sentiment`: a version for a run, and the alias `challenger`."""
+"""Versions of the registered model `sentiment` and the alias `challenger`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,22 +17,22 @@ from pipelines.register.description import description
 MODEL = "sentiment"
 ALIAS = "challenger"
 
-# How good the served form is, beside the trained one.
+# Metrics that are copied to the version's tags.
 FIGURES = ("accuracy", "reference_accuracy", "agreement", "max_probability_difference")
 
-# MLflow tries three times to number a version; with many registers at once that may not do.
+# MLflow makes three attempts to number a version, which is too few for many concurrent registrations.
 _TRIES = 10
-# What MLflow says when others are at the same rows; BAD_REQUEST where two would both insert one.
+# MLflow's error codes for concurrent changes; BAD_REQUEST is a duplicate insert.
 _BUSY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "BAD_REQUEST")
 
 Changed = TypeVar("Changed")
 
 
 def register(client: MlflowClient, like: Run, refuse_dirty: bool) -> tuple[ModelVersion, Candidates]:
-    """The version of the best run, now the challenger, and whom it was chosen from.
+    """Make the best run's version the challenger; return the version and the candidates.
 
-    Several may do this at once, on several machines. Whoever sets the alias looks again at the runs
-    afterwards; so the last to set it has seen what all others saw, and the best stays.
+    Safe to run concurrently on several machines: after setting the alias, each process selects again until
+    the best run is unchanged. The last process to set the alias has seen all runs, so the best one stays.
     """
     while True:
         found = candidates(client, like, refuse_dirty)
@@ -44,10 +44,10 @@ def register(client: MlflowClient, like: Run, refuse_dirty: bool) -> tuple[Model
 
 
 def version_of(client: MlflowClient, run: Run) -> ModelVersion:
-    """The registered version of the run's model, made if there is none yet.
+    """Return the registered version of the run's model, creating it if missing.
 
-    MLflow lets one model become two versions. Its database does number them one by one: whoever makes one
-    sees every lower number afterwards, and takes its own back when there is a lower of the same model.
+    MLflow allows two versions of one model, but numbers versions serially. Each process therefore sees all
+    lower numbers after creating its version, and deletes its own if a lower one of the same model exists.
     """
     model = logged_model(client, run.info.run_id)
     sources = {model.model_uri, model.artifact_location}
@@ -65,7 +65,7 @@ def version_of(client: MlflowClient, run: Run) -> ModelVersion:
 
 
 def insist(change: Callable[[], Changed]) -> Changed:
-    """Make a change of the registry, again while others are in its way. Raises MlflowException."""
+    """Change the registry, retrying on conflicts with concurrent changes. Raises MlflowException."""
     for _ in range(_TRIES - 1):
         try:
             return change()
@@ -76,22 +76,22 @@ def insist(change: Callable[[], Changed]) -> Changed:
 
 
 def versions(client: MlflowClient, run_id: str, sources: set[str]) -> list[ModelVersion]:
-    """The versions of this model of the run, the lowest number first."""
+    """Return the versions of the run with these sources, in ascending order."""
     found = client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
     return sorted((one for one in found if one.source in sources), key=lambda one: int(one.version))
 
 
 def tags_of(run: Run) -> dict[str, str]:
-    """Of a version: where the run comes from and how good it is."""
+    """Return the tags of the run's version: its lineage and metrics."""
     tags = {tag: run.data.tags[tag] for tag in (*LINEAGE, CHANGED) if tag in run.data.tags}
     figures = {figure: run.data.metrics[figure] for figure in FIGURES if figure in run.data.metrics}
     return tags | {figure: f"{value:.6f}" for figure, value in figures.items()}
 
 
 def challenge(client: MlflowClient, version: ModelVersion, found: Candidates) -> None:
-    """Make the version the challenger and write down why, unless that is done already.
+    """Make the version the challenger, and update its description and its tags if necessary.
 
-    The figures of a version change when `evaluate` has run anew.
+    A version's metrics change when `evaluate` runs again.
     """
     before = challenger(client)
     tags = tags_of(found.runs[0])

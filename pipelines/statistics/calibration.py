@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: of the reviews at 0.8, eight of ten are what they are taken for."""
+"""Calibration: temperature scaling, reliability and the expected calibration error (Guo et al., 2017)."""
 
 from collections.abc import Sequence
 
@@ -10,53 +10,52 @@ from scipy.optimize import minimize_scalar
 from pipelines.core.errors import PipelineError
 
 BINS = 15
-COLDEST, HOTTEST = 0.1, 10.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.1, 10.0
 
 Labels = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float64]
 Logits = Sequence[Array]
-"""Of each text its windows: [windows, labels]."""
+"""One array [windows, labels] per text."""
 
 
 def mean_softmax(logits: Logits, temperature: float = 1.0) -> Array:
-    """The probabilities of each text, [texts, labels]: the mean of those of its windows."""
+    """Return each text's probabilities, the mean over its windows: [texts, labels]."""
     scaled = np.concatenate(list(logits)) / temperature
     odds = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    starts = np.cumsum([0, *(len(own) for own in logits[:-1])])
-    answers = np.add.reduceat(odds / odds.sum(axis=1, keepdims=True), starts, axis=0)
-    return np.asarray(answers / np.array([[len(own)] for own in logits]))
+    starts = np.cumsum([0, *(len(windows) for windows in logits[:-1])])
+    sums = np.add.reduceat(odds / odds.sum(axis=1, keepdims=True), starts, axis=0)
+    return np.asarray(sums / np.array([[len(windows)] for windows in logits]))
 
 
 def negative_log_likelihood(labels: Labels, positive: Array) -> float:
-    """The mean of -ln of the probability of what the review is; a probability of 0 counts as 1e-15."""
-    right = np.where(labels == 1, positive, 1 - positive)
-    return float(-np.log(np.clip(right, 1e-15, 1)).mean())
+    """Return the mean negative log of the true label's probability, clipped at 1e-15."""
+    of_label = np.where(labels == 1, positive, 1 - positive)
+    return float(-np.log(np.clip(of_label, 1e-15, 1)).mean())
 
 
 def fit_temperature(logits: Logits, labels: Labels, positive: int) -> float:
-    """What logits are divided by so that the labels become likeliest: over 1 the model was too sure.
+    """Return the temperature, 0.1 to 10, that maximises the labels' likelihood; above 1: overconfident model.
 
-    `positive` is the column of that label. The temperature is between 0.1, where a model that is always
-    right would end, and 10, where one would that knows nothing. Raises PipelineError when the labels are
-    all the same.
+    `positive` is the column of the positive label. The optimum would be 0 for a model that is always right
+    and infinite for one that knows nothing, hence the limits. Raises PipelineError if all labels are equal.
     """
     if len(np.unique(labels)) < 2:
         raise PipelineError(
-            f"all {len(labels):,} calibration reviews have one label: raise prepare.calibration_fraction"
+            f"all {len(labels):,} calibration reviews have the same label: raise prepare.calibration_fraction"
         )
 
     def cost(log_temperature: float) -> float:
-        answers = mean_softmax(logits, float(np.exp(log_temperature)))
-        return negative_log_likelihood(labels, answers[:, positive])
+        probabilities = mean_softmax(logits, float(np.exp(log_temperature)))
+        return negative_log_likelihood(labels, probabilities[:, positive])
 
-    limits = (np.log(COLDEST), np.log(HOTTEST))
+    limits = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
     return float(np.exp(minimize_scalar(cost, bounds=limits, method="bounded").x))
 
 
-def of_confidence(labels: Labels, positive: Array) -> tuple[Array, npt.NDArray[np.bool_], Labels]:
-    """Of each review the probability of what it is taken for, whether that is right, and its bin.
+def by_confidence(labels: Labels, positive: Array) -> tuple[Array, npt.NDArray[np.bool_], Labels]:
+    """Return each review's confidence, whether its prediction is correct, and its bin.
 
-    The bins are 15 of equal width between 0.5 and 1.
+    Confidence is the predicted label's probability; the 15 bins of equal width are between 0.5 and 1.
     """
     confidence = np.maximum(positive, 1 - positive)
     bins = np.minimum((confidence - 0.5) * 2 * BINS, BINS - 1).astype(int)
@@ -64,14 +63,14 @@ def of_confidence(labels: Labels, positive: Array) -> tuple[Array, npt.NDArray[n
 
 
 def reliability(labels: Labels, positive: Array) -> pd.DataFrame:
-    """How often answers of like confidence are right: confidence, accuracy and count by bin, if any."""
-    confidence, right, bins = of_confidence(labels, positive)
-    table = pd.DataFrame({"confidence": confidence, "accuracy": right, "count": 1}).groupby(bins)
+    """Return the mean confidence, accuracy and count of each bin that is not empty."""
+    confidence, correct, bins = by_confidence(labels, positive)
+    table = pd.DataFrame({"confidence": confidence, "accuracy": correct, "count": 1}).groupby(bins)
     return table.agg({"confidence": "mean", "accuracy": "mean", "count": "sum"}).reset_index(drop=True)
 
 
 def calibration_error(labels: Labels, positive: Array) -> float:
-    """The expected calibration error (Guo et al. 2017): the mean gap of `reliability`, by count."""
+    """Return the expected calibration error: the gaps of `reliability`, averaged by count."""
     table = reliability(labels, positive)
     gaps = (table["confidence"] - table["accuracy"]).abs()
     return float(np.average(gaps, weights=table["count"]))

@@ -1,4 +1,4 @@
-"""The four figures that runs are compared by, as a module for `evaluate.load` by path: no hub needed."""
+"""The classification metrics, as a module that `evaluate.load` loads by path, without the hub."""
 
 import datasets
 import evaluate
@@ -6,7 +6,7 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 
 class Classification(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
-    """Accuracy, and precision, recall and F1 of the positive class (label 1). All are shares from 0 to 1."""
+    """Accuracy, and precision, recall and F1 of the positive class (label 1), all from 0 to 1."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

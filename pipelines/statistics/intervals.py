@@ -1,4 +1,4 @@
-"""How far a figure can be trusted: the interval in which it would lie for 95 of 100 such sets of reviews."""
+"""95 % confidence intervals: bootstrap for metrics, Wilson for proportions."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
@@ -9,14 +9,14 @@ from scipy.stats import binomtest
 
 RESAMPLES = 2000
 LEVEL = 0.95
-_AT_ONCE = 100
+_CHUNK = 100
 
 Counts = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """A figure with the two ends of its interval."""
+    """A metric's value with the ends of its confidence interval."""
 
     value: float
     low: float
@@ -24,21 +24,18 @@ class Interval(NamedTuple):
 
 
 def resamples(reviews: int, seed: int) -> Iterator[Counts]:
-    """2,000 draws of as many reviews with replacement, 100 at a time.
-
-    Each is [100, reviews]: how often each review was drawn.
-    """
+    """Yield 2,000 bootstrap resamples in chunks [100, reviews] of how often each review was drawn."""
     rng = np.random.default_rng(seed)
     chances = np.full(reviews, 1 / reviews)
-    for _ in range(RESAMPLES // _AT_ONCE):
-        yield rng.multinomial(reviews, chances, size=_AT_ONCE)
+    for _ in range(RESAMPLES // _CHUNK):
+        yield rng.multinomial(reviews, chances, size=_CHUNK)
 
 
 def bootstrap(
-    figures: Callable[[Counts], Mapping[str, Array]], reviews: int, seed: int
+    metrics: Callable[[Counts], Mapping[str, Array]], reviews: int, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """The intervals of figures by name. `figures` takes counts [draws, reviews] and gives each as [draws]."""
-    drawn = [figures(counts) for counts in resamples(reviews, seed)]
+    """Return each metric's interval by name; `metrics` maps counts [draws, reviews] to values [draws]."""
+    drawn = [metrics(counts) for counts in resamples(reviews, seed)]
     tail = (1 - LEVEL) / 2
     ends = {
         name: np.nanquantile(np.concatenate([part[name] for part in drawn]), [tail, 1 - tail])
@@ -47,7 +44,7 @@ def bootstrap(
     return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
 
 
-def wilson(right: int, count: int) -> Interval:
-    """The share `right` of `count`, at least 1, with Wilson's interval, which holds for few and for all."""
-    ends = binomtest(right, count).proportion_ci(LEVEL, method="wilson")
-    return Interval(right / count, float(ends.low), float(ends.high))
+def wilson(successes: int, count: int) -> Interval:
+    """Return the proportion of successes with Wilson's interval, valid for small counts; `count` is >= 1."""
+    ends = binomtest(successes, count).proportion_ci(LEVEL, method="wilson")
+    return Interval(successes / count, float(ends.low), float(ends.high))

@@ -1,4 +1,4 @@
-"""Every figure of how well the answers fit the labels, once, and for many draws of the reviews."""
+"""All metrics of predictions against labels, for one set of reviews and for bootstrap resamples."""
 
 import evaluate
 import numpy as np
@@ -6,7 +6,7 @@ import numpy.typing as npt
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from pipelines.statistics import classification_metric as metrics_module
-from pipelines.statistics.calibration import BINS, calibration_error, negative_log_likelihood, of_confidence
+from pipelines.statistics.calibration import BINS, by_confidence, calibration_error, negative_log_likelihood
 from pipelines.statistics.intervals import Counts
 
 Labels = npt.NDArray[np.int64]
@@ -14,15 +14,15 @@ Array = npt.NDArray[np.float64]
 
 
 def score(labels: Labels, positive: Array) -> dict[str, float]:
-    """The four figures of calling a review positive from probability 0.5 up, and five of the probabilities.
+    """Return four metrics of the predictions at threshold 0.5 and five of the probabilities.
 
-    The areas need both labels; with one they are not a number.
+    `roc_auc` and `pr_auc` are NaN unless both labels occur.
     """
     metric = evaluate.load(str(metrics_module.__file__))
-    called = (positive >= 0.5).astype(int)
-    figures: dict[str, float] = metric.compute(predictions=called, references=labels.astype(int))
+    predicted = (positive >= 0.5).astype(int)
+    metrics: dict[str, float] = metric.compute(predictions=predicted, references=labels.astype(int))
     both = len(np.unique(labels)) == 2
-    return figures | {
+    return metrics | {
         "log_loss": negative_log_likelihood(labels, positive),
         "roc_auc": float(roc_auc_score(labels, positive)) if both else float("nan"),
         "pr_auc": float(average_precision_score(labels, positive)) if both else float("nan"),
@@ -32,22 +32,22 @@ def score(labels: Labels, positive: Array) -> dict[str, float]:
 
 
 def score_draws(labels: Labels, positive: Array, counts: Counts) -> dict[str, Array]:
-    """The same figures, each [draws], of reviews that count [draws, reviews] times."""
+    """Return the metrics of `score`, each [draws], for reviews drawn `counts` times, [draws, reviews]."""
     total = counts.sum(axis=1)
-    called = positive >= 0.5
-    true_positive, taken, are = (
-        (counts @ chosen).astype(float) for chosen in (called & (labels == 1), called, labels == 1)
+    predicted = positive >= 0.5
+    true_positive, predicted_positive, labelled_positive = (
+        (counts @ chosen).astype(float) for chosen in (predicted & (labels == 1), predicted, labels == 1)
     )
-    right = np.where(labels == 1, positive, 1 - positive)
-    with np.errstate(invalid="ignore"):  # a draw in which nothing is positive has no precision
-        four = {
-            "accuracy": counts @ (called == labels) / total,
-            "precision": true_positive / taken,
-            "recall": true_positive / are,
-            "f1": 2 * true_positive / (taken + are),
+    of_label = np.where(labels == 1, positive, 1 - positive)
+    with np.errstate(invalid="ignore"):  # precision is undefined without positive predictions
+        at_threshold = {
+            "accuracy": counts @ (predicted == labels) / total,
+            "precision": true_positive / predicted_positive,
+            "recall": true_positive / labelled_positive,
+            "f1": 2 * true_positive / (predicted_positive + labelled_positive),
         }
-    return four | {
-        "log_loss": counts @ -np.log(np.clip(right, 1e-15, 1)) / total,
+    return at_threshold | {
+        "log_loss": counts @ -np.log(np.clip(of_label, 1e-15, 1)) / total,
         "brier": counts @ np.square(labels - positive) / total,
         "ece": gaps(labels, positive, counts) / total,
         **areas(labels, positive, counts),
@@ -55,14 +55,14 @@ def score_draws(labels: Labels, positive: Array, counts: Counts) -> dict[str, Ar
 
 
 def gaps(labels: Labels, positive: Array, counts: Counts) -> Array:
-    """The expected calibration error of each draw, times its reviews."""
-    confidence, right, bins = of_confidence(labels, positive)
-    of_bin = np.eye(BINS)[bins] * (confidence - right)[:, None]
-    return np.asarray(np.abs(counts @ of_bin).sum(axis=1))
+    """Return the sum of calibration gaps of each draw: its calibration error times its reviews, [draws]."""
+    confidence, correct, bins = by_confidence(labels, positive)
+    by_bin = np.eye(BINS)[bins] * (confidence - correct)[:, None]
+    return np.asarray(np.abs(counts @ by_bin).sum(axis=1))
 
 
 def areas(labels: Labels, positive: Array, counts: Counts) -> dict[str, Array]:
-    """The areas under ROC and under precision over recall of each draw; equal probabilities are one step."""
+    """Return the areas under the ROC and precision-recall curves, [draws]; ties share one threshold."""
     order = np.argsort(-positive, kind="stable")
     steps = np.flatnonzero(np.r_[True, np.diff(positive[order]) != 0])
     positives, negatives = (
@@ -70,7 +70,7 @@ def areas(labels: Labels, positive: Array, counts: Counts) -> dict[str, Array]:
         for label in (1, 0)
     )
     found, mistaken = positives.cumsum(axis=1), negatives.cumsum(axis=1)
-    with np.errstate(invalid="ignore"):  # nothing drawn yet, or only one label
+    with np.errstate(invalid="ignore"):  # thresholds without draws, or draws with one label
         outranked = (negatives * (found - positives / 2)).sum(axis=1)
         precision = np.nan_to_num(found / (found + mistaken))
         return {

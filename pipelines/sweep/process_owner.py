@@ -1,4 +1,4 @@
-"""Who runs a trial, so that others can see whether it still runs."""
+"""Identity of the process that runs a trial, so that other processes can check whether it is alive."""
 
 import os
 import socket
@@ -9,12 +9,12 @@ from optuna.trial import FrozenTrial
 
 
 def owner() -> dict[str, Any]:
-    """This process, for others to see whether it still runs."""
+    """Return this process's machine, id and start time, for the trial's attributes."""
     return {"machine": machine(), "pid": os.getpid(), "began": psutil.Process().create_time()}
 
 
 def machine() -> str:
-    """The host, and where it has them the namespace of process ids: a container's are others."""
+    """Return the host and, if available, the process id namespace, which differs between containers."""
     try:
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
@@ -22,7 +22,7 @@ def machine() -> str:
 
 
 def is_dead(trial: FrozenTrial) -> bool:
-    """Whether the trial's process was on this machine, and is gone."""
+    """Return whether the trial's process ran on this machine and no longer exists."""
     if trial.user_attrs.get("machine") != machine():
         return False
     try:
@@ -35,7 +35,7 @@ def is_dead(trial: FrozenTrial) -> bool:
 
 
 def is_experiment(pid: int, name: str) -> bool:
-    """Whether the process still is the `dvc exp run` of this name: ids are used again."""
+    """Return whether the process is the `dvc exp run` of this name, since process ids are reused."""
     try:
         return name in psutil.Process(pid).cmdline()
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""sweep.yaml, typed and frozen: how many trials, and between which values of the params of `train`."""
+"""The typed, frozen contents of sweep.yaml: the number of trials and the search space."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ SECTION = "train."
 
 
 class Interval(Section):
-    """Values from `low` to `high`, both included; with `log`, as many below their geometric mean as above."""
+    """Values from `low` to `high`, inclusive; with `log`, sampled on a logarithmic scale."""
 
     low: float
     high: float
@@ -31,7 +31,7 @@ class Interval(Section):
         if self.low >= self.high:
             raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
         if self.log and self.low <= 0:
-            raise ValueError(f"low {self.low:g} must be above 0 where log is true")
+            raise ValueError(f"low {self.low:g} must be above 0 if log is true")
         return self
 
 
@@ -40,7 +40,7 @@ Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
 
 class Sweep(Section):
-    """The file. The names in `space` are those of params.yaml, dotted."""
+    """The contents of sweep.yaml; `space` uses the dotted names of params.yaml."""
 
     trials: int = Field(ge=1, le=10_000)
     startup: int = Field(ge=1, le=1_000)
@@ -48,7 +48,7 @@ class Sweep(Section):
 
 
 def load_sweep(params: Params, path: Path = Path("sweep.yaml")) -> Sweep:
-    """Read sweep.yaml. Raises PipelineError naming what is wrong with it, or with what it would try."""
+    """Read sweep.yaml. Raises PipelineError naming each invalid key or value."""
     try:
         sweep = Sweep.model_validate(yaml.safe_load(path.read_text()))
     except FileNotFoundError:
@@ -64,22 +64,22 @@ def load_sweep(params: Params, path: Path = Path("sweep.yaml")) -> Sweep:
 
 
 def distributions(sweep: Sweep) -> dict[str, Distribution]:
-    """The space as Optuna has it."""
+    """Return the search space as Optuna distributions."""
     return {name: _distribution(name, values) for name, values in sweep.space.items()}
 
 
 def suggest(trial: Trial, sweep: Sweep) -> dict[str, Any]:
-    """What the sampler proposes for each param of the space."""
+    """Return the sampler's values for the params of the space."""
     return {name: _suggest(trial, name, wanted) for name, wanted in distributions(sweep).items()}
 
 
 def baseline(sweep: Sweep, params: Params) -> dict[str, Any]:
-    """What params.yaml says of the params in the space."""
+    """Return the values in params.yaml of the params in the space."""
     return {name: getattr(params.train, name.removeprefix(SECTION)) for name in sweep.space}
 
 
 def override(name: str, value: object) -> str:
-    """`name=value` as `dvc exp run -S` reads it, to the last digit."""
+    """Return `name=value` for `dvc exp run -S`, with full precision."""
     return f"{name}={json.dumps(value)}"
 
 
@@ -100,11 +100,11 @@ def _distribution(name: str, values: Interval | Choice) -> Distribution:
 
 
 def _refuse(name: str, values: Interval | Choice, params: Params, path: Path) -> None:
-    """Raise PipelineError where `name` is no param of `train`, or a value is one that it would refuse."""
+    """Raise PipelineError if `name` is not a param of `train` or a value is invalid for it."""
     field = name.removeprefix(SECTION)
     if not name.startswith(SECTION) or field not in TrainParams.model_fields:
         known = ", ".join(SECTION + known for known in TrainParams.model_fields)
-        raise PipelineError(f"{path}: space.{name} is no param that a sweep may change; those are {known}")
+        raise PipelineError(f"{path}: space.{name} cannot be part of a sweep; choose from {known}")
     ends = [values.low, values.high] if isinstance(values, Interval) else values
     if not ends:
         raise PipelineError(f"{path}: space.{name} is empty: give low and high, or a list")
@@ -117,5 +117,5 @@ def _refuse(name: str, values: Interval | Choice, params: Params, path: Path) ->
     distribution = _distribution(name, values)
     if not distribution._contains(distribution.to_internal_repr(now)):
         raise PipelineError(
-            f"{path}: space.{name} leaves out {now}, the value in params.yaml, which is tried first: widen it"
+            f"{path}: space.{name} excludes {now}, the value in params.yaml, which is tried first: widen it"
         )

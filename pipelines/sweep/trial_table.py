@@ -1,4 +1,4 @@
-"""A sweep's trials side by side: a table, and a parallel-coordinates plot as a page and as a picture."""
+"""Comparison of a sweep's trials: a table and a parallel-coordinates plot."""
 
 import warnings
 from collections.abc import Sequence
@@ -12,8 +12,10 @@ from optuna.trial import TrialState
 
 
 def table(study: optuna.Study, names: Sequence[str]) -> pd.DataFrame:
-    """One row per trial that is finished or pruned, best first: number, state, DVC experiment, MLflow run,
-    accuracy (nothing where it was pruned), the params `names`, seconds.
+    """Return one row per finished or pruned trial, best first.
+
+    Columns: number, state, DVC experiment, MLflow run, accuracy (empty if pruned), the params `names`, and
+    duration in seconds.
     """
     rows = []
     for trial in study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)):
@@ -33,7 +35,7 @@ def table(study: optuna.Study, names: Sequence[str]) -> pd.DataFrame:
 
 
 def write(study: optuna.Study, names: Sequence[str], folder: Path) -> None:
-    """trials.csv, and if any trial finished parallel_coordinates.html and .png."""
+    """Write trials.csv and, if a trial finished, parallel_coordinates.html and .png."""
     folder.mkdir(parents=True, exist_ok=True)
     table(study, names).to_csv(folder / "trials.csv", index=False, lineterminator="\n")
     if not study.get_trials(states=(TrialState.COMPLETE,), deepcopy=False):

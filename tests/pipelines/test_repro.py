@@ -293,7 +293,7 @@ def test_a_version_is_given_back_and_reproduced(compared: Compared, tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--version", "99"), "there is no version 99 of sentiment; there are: 1"),
+        (("--version", "99"), "sentiment has no version 99; existing versions: 1"),
         (("--experiment", "nobody"), "see `dvc exp show`"),
         (("--version", "1", "--repro"), "--repro needs --into"),
     ],
@@ -310,7 +310,7 @@ def test_a_version_registered_by_hand_cannot_be_given_back(trained: Project, cli
     done = run_stage(trained.folder, "lineage", "--version", str(version.version), check=False)
     client.delete_model_version("sentiment", version.version)
     assert done.returncode == 1
-    assert "registered by hand" in done.stderr
+    assert "registered manually" in done.stderr
 
 
 def test_without_its_mlflow_store_a_stage_says_what_to_do(

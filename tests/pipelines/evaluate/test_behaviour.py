@@ -29,7 +29,7 @@ def by_words(texts: Sequence[str], negation: bool) -> np.ndarray:
 
 def test_a_model_that_ignores_negation_fails_that_test_alone() -> None:
     verdicts = judge(lambda texts: by_words(texts, negation=False), REVIEWS, WANTED, seed=1)
-    assert in_words(verdicts) == f"failed: negation 0.000, at least {WANTED.negation} asked"
+    assert in_words(verdicts) == f"failed: negation 0.000, at least {WANTED.negation} required"
     (failed,) = [one for one in verdicts if not one.passed]
     assert len(failed.failures) == len(failed.answered) == 36
 

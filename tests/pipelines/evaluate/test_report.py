@@ -5,7 +5,7 @@ import pytest
 from pipelines.evaluate.behaviour import Answered, Verdict
 from pipelines.evaluate.behaviour_cases import Case
 from pipelines.evaluate.champion import Comparison
-from pipelines.evaluate.findings import Findings, Origin
+from pipelines.evaluate.findings import Findings, TrainedRun
 from pipelines.evaluate.label_errors import likely_label_errors, worst_errors
 from pipelines.evaluate.model_card import card
 from pipelines.evaluate.report import drawn, page
@@ -37,7 +37,7 @@ def found() -> Findings:
     }
     failing = Answered(Case("It is good.", "It is <b>not</b> good.", "lower"), 0.9, 0.95)
     return Findings(
-        origin=Origin(
+        trained=TrainedRun(
             run_id="0123456789abcdef",
             params=params,
             tags={"git_sha": "abc"},
@@ -52,7 +52,7 @@ def found() -> Findings:
         | {"accuracy_loss": 0.0, "reference_accuracy": 0.98, "agreement": 1.0, "model_mib": 25.0},
         intervals={name: Interval(value, value, value) for name, value in figures.items()},
         comparison=Comparison("3", Interval(0.01, -0.01, 0.03), 0.4, 3, 2, "It may know some."),
-        against="no difference to the champion can be told",
+        against="not significantly different from the champion",
         slices=table,
         missing_slices=missing,
         verdicts=[Verdict("negation", "what is not good is less positive", [failing], 0.8)],
@@ -80,6 +80,6 @@ def test_the_page_says_what_was_found(found: Findings) -> None:
 def test_the_card_names_the_weak_slices_and_the_failed_tests(found: Findings) -> None:
     text = card(found)
     assert "| negation | 0.000 | 0.8 |" in text
-    assert "no difference to the champion can be told. It may know some." in text
+    assert "not significantly different from the champion. It may know some." in text
     assert "| accuracy | 0.9833 |" in text
-    assert "Not looked at: rating" in text
+    assert "Not evaluated: rating" in text

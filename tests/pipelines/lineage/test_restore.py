@@ -75,14 +75,14 @@ def test_where_it_cannot_be_brought_back_it_says_why(project: Project, tmp_path:
     tags = state()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
-    with pytest.raises(PipelineError, match="not empty: name a new folder"):
+    with pytest.raises(PipelineError, match="not empty: choose a new folder"):
         restore(tmp_path / "full", tags, PARAMS, b"")
-    with pytest.raises(PipelineError, match="`git fetch` the branch"):
+    with pytest.raises(PipelineError, match="`git fetch` a branch"):
         restore(tmp_path / "a", tags | {"git_sha": "0" * 40}, PARAMS, b"")
-    with pytest.raises(PipelineError, match=f"pins {tags['data_md5']}, and the version was made from abc"):
+    with pytest.raises(PipelineError, match=f"pins {tags['data_md5']}, but the version was trained on abc"):
         restore(tmp_path / "b", tags | {"data_md5": "abc"}, PARAMS, b"")
     shutil.rmtree(project.folder / ".dvc" / "cache")
-    with pytest.raises(PipelineError, match=r"complete but for its data.*pipelines\.ingest.*dvc add data"):
+    with pytest.raises(PipelineError, match=r"complete except for its data.*pipelines\.ingest.*dvc add data"):
         restore(tmp_path / "c", tags, PARAMS, b"")
     assert (tmp_path / "c" / "params.yaml").read_bytes() == PARAMS
 

@@ -174,7 +174,7 @@ def test_the_description_says_what_a_person_asks(client: MlflowClient, tmp_path:
     page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
     for line in (
         "accuracy 0.8500 (95 %: 0.8300 to 0.8700), the best of 2 runs on this data and split",
-        f"Takes over from version {first.version}, accuracy 0.800000\n",
+        f"Replaces version {first.version}, accuracy 0.800000\n",
         "Against the champion, champion difference low: +0.0123",
         "DVC experiment: dvc_experiment",
         f"]({page})",
@@ -182,7 +182,7 @@ def test_the_description_says_what_a_person_asks(client: MlflowClient, tmp_path:
     ):
         assert line in text
     elsewhere = chosen(client, log(client, {"data_md5": "another"}))
-    assert "on other data or another split: not to be compared" in words(elsewhere)
+    assert "on other data or another split: not comparable" in words(elsewhere)
 
 
 def test_figures_of_a_version_follow_a_new_evaluation(client: MlflowClient) -> None:

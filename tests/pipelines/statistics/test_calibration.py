@@ -40,7 +40,7 @@ def test_the_temperature_stays_within_its_limits() -> None:
 
 
 def test_reviews_of_one_label_give_no_temperature() -> None:
-    with pytest.raises(PipelineError, match="all 2 calibration reviews have one label"):
+    with pytest.raises(PipelineError, match="all 2 calibration reviews have the same label"):
         fit_temperature([np.zeros((1, 2))] * 2, np.array([1, 1]), 1)
 
 
