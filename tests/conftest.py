@@ -33,7 +33,8 @@ PROCESS_FIXTURES = frozenset(
 )
 
 
-LONGEST_FIRST = ("e2e", "pipelines", "docs", "benchmarks", "bentos", "deploy")
+# The end-to-end tests make the trained project that others wait for.
+LONGEST_FIRST = ("e2e", "bentos", "benchmarks", "docs", "pipelines", "deploy")
 
 
 def starts_at(item: pytest.Item) -> int:
