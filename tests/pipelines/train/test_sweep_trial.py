@@ -102,7 +102,7 @@ def test_in_a_sweep_the_environment_says_which_trial_this_is(
     }
     (report,) = trial_callbacks()
     assert isinstance(report, TrialReport)
-    assert report.here == here
+    assert report.trial == here
 
 
 def test_a_good_trial_is_told_of_and_trains_as_if_nobody_had_looked(database: str, tmp_path: Path) -> None:
