@@ -1,6 +1,6 @@
 """Shared fixtures, how tests are divided among pytest-xdist's workers, and the marker `process`.
 
-The tests of a file run in one worker, which shares the fixtures; an `xdist_group` joins several files. The
+The tests of a file run in one worker, which shares the fixtures, and so do those that use a folder's stack. The
 files that take longest begin first.
 
 `pytest -m "not process"` is the quick part of the suite.
@@ -42,11 +42,17 @@ def starts_at(item: pytest.Item) -> int:
     return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
-@pytest.hookimpl(tryfirst=True)
+def group_of(item: pytest.Item) -> str:
+    """The tests of a folder that use its stack are one group, those of any other file are one."""
+    file = item.nodeid.partition("::")[0]
+    return f"{file.rpartition('/')[0]}: stack" if "stack" in getattr(item, "fixturenames", ()) else file
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=starts_at)
     for item in items:
         if config.pluginmanager.hasplugin("xdist") and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+            item.add_marker(pytest.mark.xdist_group(group_of(item)))
         if isinstance(item, pytest.Function) and not PROCESS_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker("process")

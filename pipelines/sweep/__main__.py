@@ -1,6 +1,6 @@
-"""`make sweep`: trials of `train` that Optuna proposes, in DVC and in MLflow; the best run is registered.
+"""`make sweep`: search the params of `train` with Optuna, tracked in DVC and MLflow; register the best run.
 
-Run again it goes on; run several times at once, here or on other machines, the processes share the trials.
+Rerunning continues the study. Several processes, also on several machines, share its trials.
 """
 
 import argparse
@@ -33,9 +33,9 @@ WORK = Path("var/sweep/work")
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipelines.sweep", description=__doc__)
     parser.add_argument(
-        "--trials", type=int, help="in all, with those of earlier runs (default: sweep.yaml's)"
+        "--trials", type=int, help="total number, including earlier trials (default: from sweep.yaml)"
     )
-    parser.add_argument("--study", help="its name (default: one for this data, space and params)")
+    parser.add_argument("--study", help="name (default: derived from data, space and params)")
     parser.add_argument("--jobs", type=int, default=1, help="processes to share the trials (default: 1)")
     options = parser.parse_args(words)
     for name in ("trials", "jobs"):
@@ -55,7 +55,7 @@ def main() -> None:
     search = open_search(client, storage_url(), sweep, params, name, options.trials or sweep.trials)
     before = len(search.study.get_trials(deepcopy=False))
     print(f"study {name}: {search.total} trials, {before} of them begun earlier", flush=True)
-    search.give_up_dead()  # and what still runs of them, before their folders go
+    search.give_up_dead()  # ends their processes before their folders are removed
     remove_abandoned(WORK)
     try:
         with (
@@ -72,11 +72,11 @@ def main() -> None:
 
 @contextmanager
 def companions(study: str, trials: int, jobs: int) -> Iterator[None]:
-    """`jobs` - 1 more processes like this one for as long, the processors shared among them."""
+    """Run `jobs` - 1 further processes of the sweep, sharing the cores, until the block ends."""
     if jobs > 1:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
     command = [sys.executable, "-m", "pipelines.sweep", "--study", study, "--trials", str(trials)]
-    # In sessions of their own: else Ctrl-C would reach them twice.
+    # In separate sessions, so that Ctrl-C does not reach them twice.
     started = [subprocess.Popen(command, start_new_session=True) for _ in range(jobs - 1)]
     try:
         yield
@@ -90,9 +90,9 @@ def companions(study: str, trials: int, jobs: int) -> Iterator[None]:
 
 
 def finish(search: Search, sweep: Sweep, place: Workspace) -> None:
-    """Once in all: write the comparison, log it to the study's run, and register the best run.
+    """Write the comparison, log it to the study's run and register the best run, in one process only.
 
-    Raises PipelineError when no trial came to an end, or none may be registered.
+    Raises PipelineError if no trial finished or no run can be registered.
     """
     finished = search.study.get_trials(states=(TrialState.COMPLETE,))
     if not finished:
@@ -112,14 +112,14 @@ def finish(search: Search, sweep: Sweep, place: Workspace) -> None:
 
 
 def is_last(search: Search) -> bool:
-    """Whether the trial that ended last was ours, or all had ended before we came."""
+    """Return whether this process ran the last trial, or all trials had ended before it started."""
     ended = [trial for trial in search.study.get_trials(deepcopy=False) if trial.datetime_complete]
     last = max(ended, key=lambda trial: (trial.datetime_complete, trial.number))
     return last.number in search.mine or (not search.mine and search.came_late)
 
 
 def register(place: Workspace, run_id: str) -> None:
-    """Let the stage `register` choose among all runs of the data and split that this run had."""
+    """Run the stage `register` on all runs with the same data and split as this run."""
     like = place.folder / "results/train/run.json"
     like.parent.mkdir(parents=True, exist_ok=True)
     like.write_text(json.dumps({"run_id": run_id}) + "\n")

@@ -1,4 +1,4 @@
-"""The trials of a sweep: which to run next, running one, and what becomes of one whose process is gone."""
+"""The trials of a sweep: scheduling and running them, and recovering those whose process died."""
 
 import hashlib
 import json
@@ -37,16 +37,16 @@ CREATION_SECONDS = 30
 
 
 class FailedError(Exception):
-    """A trial went wrong; the sweep goes on with the next."""
+    """A trial failed; the sweep continues with the next."""
 
 
 class SurplusError(Exception):
-    """Two processes asked for the last trial at once; this one is too many, and is not run."""
+    """A trial beyond the total, created concurrently with the last one; it is not run."""
 
 
 @dataclass
 class Search:
-    """A study, and this process's part in it."""
+    """A study and this process's share of its trials."""
 
     study: optuna.Study
     storage: RDBStorage
@@ -60,7 +60,7 @@ class Search:
     failures: int = 0
 
     def run(self, place: Workspace) -> None:
-        """Run trials until the study has `total`; then wait for those of other processes."""
+        """Run trials until the study has `total`, then wait for the trials of other processes."""
         self.give_up_dead()
         trials = self.study.get_trials(deepcopy=False)
         self.came_late = sum(map(counts, trials)) >= self.total and all(t.state.is_finished() for t in trials)
@@ -75,9 +75,9 @@ class Search:
                 return
 
     def run_one(self, place: Workspace) -> None:
-        """Raises PipelineError when nothing but failures has come for a while."""
+        """Run one trial. Raises PipelineError after FAILURES_IN_A_ROW consecutive failures."""
         self.study.sampler = self.sampler(len(self.study.get_trials(deepcopy=False)))
-        # Optuna's own loop, once: it sends the heartbeat, and gives up trials elsewhere that have none.
+        # Optuna's loop sends the heartbeat and fails trials of other processes that have none.
         self.study.optimize(
             lambda trial: self.objective(trial, place), n_trials=1, catch=(FailedError, SurplusError)
         )
@@ -85,7 +85,7 @@ class Search:
             raise PipelineError(f"{self.failures} trials in a row failed; their logs are in {self.logs}")
 
     def objective(self, trial: Trial, place: Workspace) -> float:
-        """The accuracy of the trial on the validation reviews, as `evaluate` finds it."""
+        """Run the trial and return its accuracy on the validation reviews."""
         earlier = [t for t in self.study.get_trials(deepcopy=False) if t.number < trial.number]
         if sum(map(counts, earlier)) >= self.total:
             raise SurplusError
@@ -117,7 +117,7 @@ class Search:
         return accuracy
 
     def experiment(self, trial: Trial, values: dict[str, Any], place: Workspace) -> float:
-        """Run the trial as a DVC experiment. Raises TrialPruned or FailedError when it does not end well."""
+        """Run the trial as a DVC experiment. Raises TrialPruned or FailedError."""
         name = f"{self.study.study_name}-{trial.number}"
         here = Identity(
             self.storage.url, self.study.study_name, trial.number, self.parent_run, self.sweep.startup
@@ -132,7 +132,7 @@ class Search:
             started=lambda group: trial.set_user_attr("group", group),
         )
         if outcome.code:
-            # `trial` has its attributes of the beginning; its own process has written this one since.
+            # Read anew: the training process has set the attribute, and `trial` does not have it.
             if reason := self.study.get_trials()[trial.number].user_attrs.get("pruned"):
                 trial.set_user_attr("run_id", self.run_of(trial.number))
                 raise TrialPruned(reason)
@@ -144,13 +144,13 @@ class Search:
         return outcome.accuracy
 
     def adopt(self, run_id: str, here: Identity) -> None:
-        """Show a run below the study's too when DVC had its result already, from before the sweep."""
+        """Nest a run below the study's run if DVC restored its result from before the sweep."""
         if MLFLOW_PARENT_RUN_ID not in self.client.get_run(run_id).data.tags:
             for tag, value in here.tags().items():
                 self.client.set_tag(run_id, tag, value)
 
     def run_of(self, number: int) -> str:
-        """The newest MLflow run of a trial, or nothing where it did not get that far."""
+        """Return the id of a trial's newest MLflow run, or an empty string if it has none."""
         runs = self.runs(number)
         return runs[0] if runs else ""
 
@@ -162,7 +162,7 @@ class Search:
         return [run.info.run_id for run in found]
 
     def sampler(self, number: int) -> BaseSampler:
-        """TPE, seeded by the trial; the first trial has the params of params.yaml."""
+        """Return TPE, seeded by trial number; the first trial uses the values of params.yaml."""
         tpe = TPESampler(seed=self.params.seed + number, n_startup_trials=self.sweep.startup)
         if number:
             return tpe
@@ -170,19 +170,19 @@ class Search:
             return PartialFixedSampler(baseline(self.sweep, self.params), tpe)
 
     def give_up_dead(self) -> None:
-        """Fail the trials whose process on this machine is gone, and those without a heartbeat anywhere."""
+        """Fail trials whose process on this machine died, and trials anywhere without a heartbeat."""
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if is_dead(trial):
                 try:
                     self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
                 except UpdateFinishedTrialError:
-                    continue  # another process was faster
+                    continue  # another process has failed it already
                 self.retry(self.study, trial)
         with quiet():
             optuna.storages.fail_stale_trials(self.study)
 
     def retry(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Leave nothing of a dead trial running, and have its params tried again."""
+        """End a dead trial's processes and MLflow runs, and enqueue its params again."""
         name = f"{study.study_name}-{trial.number}"
         group = trial.user_attrs.get("group")
         if trial.user_attrs.get("machine") == machine() and group and is_experiment(group, name):
@@ -202,9 +202,9 @@ class Search:
 def open_search(
     client: MlflowClient, url: str, sweep: Sweep, params: Params, name: str, total: int
 ) -> Search:
-    """The study `name`, made if it is new, with an MLflow run of its own that its trials' runs are below.
+    """Open the study `name`, creating it and its parent MLflow run if necessary.
 
-    Raises PipelineError when it is there, and its accuracies would not compare with ours.
+    Raises PipelineError if an existing study has other data, params or space.
     """
     found: list[Search] = []
     storage = open_storage(url, on_stale=lambda study, trial: found[0].retry(study, trial))
@@ -229,7 +229,7 @@ def open_search(
 
 
 def digest(sweep: Sweep, params: Params) -> str:
-    """Equal for sweeps whose trials compare: the same data, space, and params outside of the space."""
+    """Return a hash of the data, the space and the params outside it; equal hashes mean comparable trials."""
     fixed = params.model_dump()
     fixed["train"] = {
         name: value for name, value in fixed["train"].items() if f"train.{name}" not in sweep.space
@@ -239,13 +239,13 @@ def digest(sweep: Sweep, params: Params) -> str:
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial is one of the total: not when its process went away and its params are tried again."""
+    """Return whether a trial counts towards the total; an abandoned trial that is retried does not."""
     attrs = trial.user_attrs
     return trial.state != TrialState.FAIL or "error" in attrs or attrs.get("retries", 0) >= RETRIES
 
 
 def wait_for(study: optuna.Study, attribute: str) -> None:
-    """Wait until the process that makes the study has set the attribute, unless it never will."""
+    """Wait up to CREATION_SECONDS for the process that creates the study to set the attribute."""
     last = time.monotonic() + CREATION_SECONDS
     while attribute not in study.user_attrs and time.monotonic() < last:
         time.sleep(0.2)
@@ -258,7 +258,7 @@ def say(number: int, values: dict[str, Any], outcome: str) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without Optuna's warnings that what it documents may change; its version is pinned."""
+    """Suppress Optuna's warnings about experimental features; its version is pinned."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield

