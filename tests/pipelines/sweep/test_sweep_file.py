@@ -23,7 +23,7 @@ def test_the_projects_own_sweep_starts_from_its_params() -> None:
 @pytest.mark.parametrize(
     ("space", "says"),
     [
-        ({"train.dropuot": {"low": 0, "high": 0.5}}, "train.dropuot is no param"),
+        ({"train.dropuot": {"low": 0, "high": 0.5}}, "train.dropuot cannot be part"),
         ({"seed": [1, 2]}, "seed cannot be part of a sweep"),
         ({"train.dropout": {"low": 0, "high": 1.5}}, "train.dropout: 1.5: Input should be less than 1"),
         ({"train.dropout": {"low": 0.5, "high": 0.1}}, "low 0.5 must be below high 0.1"),
