@@ -1,7 +1,7 @@
 """Shared fixtures, how tests are divided among pytest-xdist's workers, and the marker `process`.
 
-The tests of a file run in one worker, which shares the fixtures, and so do those that use a folder's stack. The
-files that take longest begin first.
+The tests of a file run in one worker, which shares the fixtures, and so do those that use a folder's stack.
+The files that take longest begin first.
 
 `pytest -m "not process"` is the quick part of the suite.
 

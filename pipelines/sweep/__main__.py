@@ -82,7 +82,7 @@ def companions(study: str, trials: int, jobs: int) -> Iterator[None]:
         yield
     except BaseException:
         for process in started:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # not SIGINT, which processes started under nohup ignore
         raise
     finally:
         for process in started:
