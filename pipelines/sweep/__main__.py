@@ -23,7 +23,8 @@ from pipelines.core.params import load_params
 from pipelines.experiments.dvc_clone import Workspace, environment_of_children, remove_abandoned, workspace
 from pipelines.experiments.optuna_storage import storage_url
 from pipelines.sweep import trial_table
-from pipelines.sweep.search import Search, digest, open_search
+from pipelines.sweep.search import Search
+from pipelines.sweep.study import digest, open_search
 from pipelines.sweep.sweep_file import Sweep, load_sweep
 
 OUT = Path("results/sweep")

@@ -1,7 +1,5 @@
 """The trials of a sweep: scheduling and running them, and recovering those whose process died."""
 
-import hashlib
-import json
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,17 +12,14 @@ import mlflow
 import optuna
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, TrialPruned, UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, TrialPruned, UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pipelines.core.errors import PipelineError
-from pipelines.core.mlflow_store import EXPERIMENT
 from pipelines.core.params import Params
 from pipelines.experiments.dvc_clone import Workspace, end_group
-from pipelines.experiments.optuna_storage import open_storage
-from pipelines.lineage.tags import data_md5
 from pipelines.sweep.process_owner import is_dead, is_experiment, machine, owner
 from pipelines.sweep.sweep_file import Sweep, baseline, override, suggest
 from pipelines.train.sweep_trial import Identity
@@ -33,7 +28,6 @@ LOGS = Path("var/sweep")
 RETRIES = 2
 FAILURES_IN_A_ROW = 3
 POLL_SECONDS = 2
-CREATION_SECONDS = 30
 
 
 class FailedError(Exception):
@@ -199,56 +193,10 @@ class Search:
         return LOGS / self.study.study_name
 
 
-def open_search(
-    client: MlflowClient, url: str, sweep: Sweep, params: Params, name: str, total: int
-) -> Search:
-    """Open the study `name`, creating it and its parent MLflow run if necessary.
-
-    Raises PipelineError if an existing study has other data, params or space.
-    """
-    found: list[Search] = []
-    storage = open_storage(url, on_stale=lambda study, trial: found[0].retry(study, trial))
-    ours = digest(sweep, params)
-    try:
-        study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
-        study.set_user_attr("digest", ours)
-    except DuplicatedStudyError:
-        study = optuna.load_study(storage=storage, study_name=name)
-        wait_for(study, "parent_run")
-    if study.user_attrs.get("digest", ours) != ours:
-        raise PipelineError(
-            f"study {name} is of other data, params or space: leave --study out, or give it another name"
-        )
-    if "parent_run" not in study.user_attrs:
-        experiment = mlflow.set_experiment(EXPERIMENT).experiment_id
-        run = client.create_run(experiment, tags={"sweep.study": name}, run_name=name)
-        study.set_user_attr("parent_run", run.info.run_id)
-    search = Search(study, storage, client, sweep, params, total, study.user_attrs["parent_run"])
-    found.append(search)
-    return search
-
-
-def digest(sweep: Sweep, params: Params) -> str:
-    """Return a hash of the data, the space and the params outside it; equal hashes mean comparable trials."""
-    fixed = params.model_dump()
-    fixed["train"] = {
-        name: value for name, value in fixed["train"].items() if f"train.{name}" not in sweep.space
-    }
-    facts = [data_md5(), fixed, sweep.model_dump(include={"space"}), baseline(sweep, params)]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
-
-
 def counts(trial: FrozenTrial) -> bool:
     """Return whether a trial counts towards the total; an abandoned trial that is retried does not."""
     attrs = trial.user_attrs
     return trial.state != TrialState.FAIL or "error" in attrs or attrs.get("retries", 0) >= RETRIES
-
-
-def wait_for(study: optuna.Study, attribute: str) -> None:
-    """Wait up to CREATION_SECONDS for the process that creates the study to set the attribute."""
-    last = time.monotonic() + CREATION_SECONDS
-    while attribute not in study.user_attrs and time.monotonic() < last:
-        time.sleep(0.2)
 
 
 def say(number: int, values: dict[str, Any], outcome: str) -> None:
