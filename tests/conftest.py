@@ -1,7 +1,6 @@
 """Shared fixtures, how tests are divided among pytest-xdist's workers, and the marker `process`.
 
 The tests of a file run in one worker, which shares the fixtures, and so do those that use a folder's stack.
-The files that take longest begin first.
 
 `pytest -m "not process"` is the quick part of the suite.
 
@@ -33,13 +32,12 @@ PROCESS_FIXTURES = frozenset(
 )
 
 
-# The end-to-end tests make the trained project that others wait for.
-LONGEST_FIRST = ("e2e", "bentos", "benchmarks", "docs", "pipelines", "deploy")
-
-
 def starts_at(item: pytest.Item) -> int:
-    folder = item.nodeid.split("/")[1]
-    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+    """The whole stack's tests take longest, so they begin; others of the project that they train wait for it."""
+    fixtures = getattr(item, "fixturenames", ())
+    if item.nodeid.startswith("tests/e2e/") and "stack" in fixtures:
+        return 0
+    return 2 if "trained" in fixtures else 1
 
 
 def group_of(item: pytest.Item) -> str:
