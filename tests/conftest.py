@@ -33,7 +33,7 @@ PROCESS_FIXTURES = frozenset(
 
 
 def starts_at(item: pytest.Item) -> int:
-    """The whole stack's tests take longest, so they begin; others of the project that they train wait for it."""
+    """The tests of the whole stack take longest and begin; those that need its training wait for it."""
     fixtures = getattr(item, "fixturenames", ())
     if item.nodeid.startswith("tests/e2e/") and "stack" in fixtures:
         return 0
