@@ -1,6 +1,6 @@
 """Shared fixtures, how tests are divided among pytest-xdist's workers, and the marker `process`.
 
-The tests of a file run in one worker, which shares the fixtures, and so do those that use a folder's stack.
+The tests of a file run in one worker, and so do those of a folder that shares a stack.
 
 `pytest -m "not process"` is the quick part of the suite.
 
@@ -12,6 +12,7 @@ sets `pytestmark = pytest.mark.process`.
 import os
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # The models here are tiny. Threads of several processes would wait in loops for longer than they compute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -40,17 +41,25 @@ def starts_at(item: pytest.Item) -> int:
     return 2 if "trained" in fixtures else 1
 
 
-def group_of(item: pytest.Item) -> str:
-    """The tests of a folder that use its stack are one group, those of any other file are one."""
-    file = item.nodeid.partition("::")[0]
-    return f"{file.rpartition('/')[0]}: stack" if "stack" in getattr(item, "fixturenames", ()) else file
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist is untyped
+    """Gives all tests of a file to one worker, and all of a folder whose tests share a stack.
+
+    pytest-xdist 3.8 has `--dist loadgroup` for this, which pytest 9 leaves without effect.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        folder = file.rpartition("/")[0]
+        return folder if folder in ("tests/deploy", "tests/e2e") else file
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    return ByFile(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=starts_at)
     for item in items:
-        if config.pluginmanager.hasplugin("xdist") and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(group_of(item)))
         if isinstance(item, pytest.Function) and not PROCESS_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker("process")

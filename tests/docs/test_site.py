@@ -12,7 +12,7 @@ import pytest
 
 from tests.project import ROOT
 
-pytestmark = pytest.mark.xdist_group("documentation")
+pytestmark = pytest.mark.process
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 MARKDOWN = ("README.md", "CONTRIBUTING.md")
 GENERATED = {

@@ -25,7 +25,7 @@ from tests.pipelines.processes import run_stage
 from tests.project import Project, copy_project
 
 # `dvc metrics`, `dvc plots` and `dvc exp` are tried on one copy of the project, in the order of this file.
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("repro")]
+pytestmark = pytest.mark.process
 
 RESULTS = {
     "prepare": {"train.csv", "calibration.csv", "validation.csv", "summary.json"},

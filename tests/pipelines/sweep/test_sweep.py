@@ -23,7 +23,7 @@ from tests.project import NO_MANNERS, Project, make_project
 SPACE = {"train.learning_rate": {"low": 1e-4, "high": 2e-3}, "train.dropout": {"low": 0.0, "high": 0.2}}
 
 # The tests look at one sweep.
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("sweep")]
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
