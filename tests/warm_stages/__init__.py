@@ -20,6 +20,9 @@ from filelock import FileLock
 HERE = Path(__file__).parent
 START_SECONDS = 300
 
+servers: list[subprocess.Popen[bytes]] = []
+"""Kept, since Python warns of a process that is forgotten while it runs."""
+
 
 @cache
 def environment() -> dict[str, str]:
@@ -48,6 +51,7 @@ def start(folder: Path) -> None:
             stderr=log,
             start_new_session=True,
         )
+    servers.append(server)
     deadline = time.monotonic() + START_SECONDS
     while not (folder / "socket").exists():
         assert server.poll() is None, (folder / "log").read_text()
