@@ -20,9 +20,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pipelines.core.errors import PipelineError
 from pipelines.core.params import Params
 from pipelines.experiments.dvc_clone import Workspace, end_group
+from pipelines.experiments.trial_identity import Identity
 from pipelines.sweep.process_owner import is_dead, is_experiment, machine, owner
 from pipelines.sweep.sweep_file import Sweep, baseline, override, suggest
-from pipelines.train.sweep_trial import Identity
 
 LOGS = Path("var/sweep")
 RETRIES = 2

@@ -16,6 +16,7 @@ from pipelines.core.checkpoints import PeriodicSave, find_checkpoints
 from pipelines.core.errors import run_stage
 from pipelines.core.mlflow_store import connect
 from pipelines.core.params import load_params
+from pipelines.experiments.trial_identity import trial_tags
 from pipelines.lineage.kept_files import keep, note_changes
 from pipelines.lineage.tags import lineage
 from pipelines.modeling.precision import processor, resolve_precision
@@ -25,7 +26,7 @@ from pipelines.train.fine_tuning.model import load_classifier, save
 from pipelines.train.fine_tuning.trainer import make_trainer
 from pipelines.train.metric_outbox import MetricOutbox
 from pipelines.train.run import begin, log_inputs
-from pipelines.train.sweep_trial import trial_callbacks, trial_tags
+from pipelines.train.sweep_trial import trial_callbacks
 
 TRAIN = Path("results/prepare/train.csv")
 VALIDATION = Path("results/prepare/validation.csv")

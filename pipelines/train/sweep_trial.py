@@ -1,71 +1,20 @@
 """A sweep trial's side of training: reports intermediate accuracy and ends the training when pruned."""
 
-import os
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import mlflow
 import optuna
 import torch
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import TrialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from pipelines.core.errors import PipelineError
 from pipelines.experiments.optuna_storage import open_storage, pruner
+from pipelines.experiments.trial_identity import Identity, identity
 
 # Fractions of the training after which the pruner compares a trial with the finished ones.
 SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))
-
-
-@dataclass(frozen=True)
-class Identity:
-    """The trial that this process runs, passed by the sweep in environment variables."""
-
-    database: str
-    study: str
-    number: int
-    parent_run: str
-    startup: int
-
-    def environment(self) -> dict[str, str]:
-        """Return the environment variables for the trial's process."""
-        return {
-            "SWEEP_DATABASE": self.database,
-            "SWEEP_STUDY": self.study,
-            "SWEEP_TRIAL": str(self.number),
-            "SWEEP_PARENT_RUN": self.parent_run,
-            "SWEEP_STARTUP": str(self.startup),
-        }
-
-    def tags(self) -> dict[str, str]:
-        """Return the tags of the trial's run; MLflow nests it below the study's run."""
-        return {
-            MLFLOW_PARENT_RUN_ID: self.parent_run,
-            "sweep.study": self.study,
-            "sweep.trial": str(self.number),
-        }
-
-
-def identity() -> Identity | None:
-    """Return the trial that this process runs, or None outside a sweep."""
-    env = os.environ
-    if "SWEEP_TRIAL" not in env:
-        return None
-    return Identity(
-        database=env["SWEEP_DATABASE"],
-        study=env["SWEEP_STUDY"],
-        number=int(env["SWEEP_TRIAL"]),
-        parent_run=env["SWEEP_PARENT_RUN"],
-        startup=int(env["SWEEP_STARTUP"]),
-    )
-
-
-def trial_tags() -> dict[str, str]:
-    """Return the tags that a sweep adds to the run; empty outside a sweep."""
-    trial = identity()
-    return trial.tags() if trial else {}
 
 
 def trial_callbacks() -> list[TrainerCallback]:

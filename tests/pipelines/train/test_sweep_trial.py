@@ -12,7 +12,8 @@ from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArgum
 
 from pipelines.core.errors import PipelineError
 from pipelines.experiments.optuna_storage import open_storage
-from pipelines.train.sweep_trial import Identity, TrialReport, trial_callbacks, trial_tags
+from pipelines.experiments.trial_identity import Identity, trial_tags
+from pipelines.train.sweep_trial import TrialReport, trial_callbacks
 
 
 class Tiny(torch.nn.Module):
