@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,8 @@ def restore(folder: Path, tags: Mapping[str, str], params: bytes, patch: bytes) 
     """Clone the commit, apply the uncommitted changes, write params.yaml and fetch the data.
 
     The clone shares this repository's git objects but not its DVC cache, from which `dvc repro` would
-    restore the results without running anything. Raises PipelineError if a part is unavailable.
+    restore the results without running anything. The results that git tracks are deleted for the same
+    reason: `check` must not read an accuracy that nobody has reproduced. Raises PipelineError if a part is unavailable.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PipelineError(f"{folder} exists and is not empty: choose a new folder")
@@ -33,6 +35,7 @@ def restore(folder: Path, tags: Mapping[str, str], params: bytes, patch: bytes) 
     _must("git", "checkout", "--quiet", "--detach", sha, cwd=folder)
     if patch:
         _must("git", "apply", "--whitespace=nowarn", cwd=folder, stdin=patch)
+    shutil.rmtree(folder / "results", ignore_errors=True)
     (folder / "params.yaml").write_bytes(params)
     bring_data(folder, tags["data_md5"])
 

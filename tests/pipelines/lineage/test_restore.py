@@ -51,6 +51,17 @@ def test_a_clean_commit_comes_back_though_the_project_went_on(project: Project, 
     assert files(tmp_path / "back") == before | {"params.yaml": PARAMS}
 
 
+def test_results_in_git_are_not_taken_for_reproduced_ones(project: Project, tmp_path: Path) -> None:
+    metrics = project.folder / "results" / "evaluate" / "metrics.json"
+    metrics.parent.mkdir(parents=True)
+    metrics.write_text('{"accuracy": 0.9}')
+    project.commit("the metrics")
+    tags = state()
+    restore(tmp_path / "back", tags, PARAMS, b"")
+    with pytest.raises(PipelineError, match="has no results yet: cd .* && dvc repro"):
+        check(tmp_path / "back", tags | {"accuracy": "0.9"})
+
+
 def test_what_was_not_committed_comes_back_too(project: Project, tmp_path: Path) -> None:
     folder = project.folder
     (folder / "changed.py").write_text("changed\n")
