@@ -35,6 +35,7 @@ print(*sys.modules)
 """
 
 
+@pytest.mark.process
 def test_no_model_library_is_imported_and_tracing_only_when_enabled() -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOAD_TWICE],
@@ -216,6 +217,7 @@ async def is_refused(port: int) -> bool:
     return False
 
 
+@pytest.mark.process
 def test_without_a_database_url_the_process_says_so_and_exits(tmp_path: Path) -> None:
     with uvicorn(free_port(), tmp_path) as process:
         output, _ = process.communicate(timeout=60)

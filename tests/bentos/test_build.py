@@ -4,10 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.bentos import requirements
 from tests.bentos.conftest import ROOT
 
 
+@pytest.mark.process
 def test_the_bento_contains_only_its_code_and_pinned_requirements(tmp_path: Path) -> None:
     """Built without network access: every proxy and index points to a closed port."""
     closed = "http://127.0.0.1:9"

@@ -12,6 +12,8 @@ import pytest
 
 from tests.bentos.conftest import READY_SECONDS, Registry, Server, serve, wait_for
 
+pytestmark = pytest.mark.process
+
 LONG = "a warm and funny film that goes nowhere " * 8
 
 

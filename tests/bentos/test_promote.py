@@ -172,6 +172,7 @@ def test_a_password_is_never_shown(
     assert "secret" not in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_the_process_exits_with_the_exit_code(two: Registry) -> None:
     command = [sys.executable, "-m", "bentos.sentiment.promote", "--version", "99"]
     ended = subprocess.run(

@@ -15,7 +15,7 @@ from bentos.sentiment.promotion import history
 from tests.bentos.conftest import READY_SECONDS, ROOT, MlflowServer, Registry
 from tests.bentos.registration import register
 
-pytestmark = pytest.mark.usefixtures("settings")
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("settings")]
 
 
 def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:

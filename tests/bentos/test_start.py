@@ -5,11 +5,15 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from benchmarks.serving.processes import free_port
 from bentos.sentiment.champion import files
 from bentos.sentiment.settings import Settings
 from tests.bentos.conftest import READY_SECONDS, ROOT, Registry, Server, serve, serve_command
 from tests.bentos.reviews import REVIEWS
+
+pytestmark = pytest.mark.process
 
 
 def test_a_restart_with_mlflow_down_is_ready_and_warm(

@@ -22,6 +22,8 @@ from tests.bentos.conftest import (
 from tests.bentos.registration import register
 from tests.bentos.reviews import REVIEWS
 
+pytestmark = pytest.mark.process
+
 CLIENTS = 4
 
 

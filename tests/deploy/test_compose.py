@@ -88,6 +88,7 @@ def test_the_train_image_has_pip_and_a_git_author() -> None:
     assert all(f"git config --system user.{name} " in dockerfile for name in ("name", "email"))
 
 
+@pytest.mark.process
 def test_a_second_training_in_the_same_volume_is_rejected(tmp_path: Path) -> None:
     script = (ROOT / "deploy/docker/train").read_text().replace("/workspace", str(tmp_path))
     (tmp_path / "code-of-the-other").touch()
@@ -148,6 +149,7 @@ def test_ports_are_published_on_loopback_only() -> None:
     assert all(port.startswith("127.0.0.1:") for one in SERVICES.values() for port in one.get("ports", []))
 
 
+@pytest.mark.process
 def test_dockerignore_excludes_no_tracked_file() -> None:
     """Otherwise the checkout in the train image would look modified and its runs would be tagged dirty."""
     patterns = [

@@ -17,6 +17,7 @@ def makefile(folder: Path, **recipes: str) -> None:
     (folder / "Makefile").write_text(f".PHONY: {' '.join(steps)}\n{text}")
 
 
+@pytest.mark.process
 def test_a_failed_step_is_named_and_ends_the_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -29,6 +30,7 @@ def test_a_failed_step_is_named_and_ends_the_demo(
     assert not (tmp_path / "promoted").exists()
 
 
+@pytest.mark.process
 def test_an_interrupt_ends_the_running_step(tmp_path: Path) -> None:
     makefile(tmp_path, repro="echo begun $$$$; exec sleep 60")
     with subprocess.Popen(

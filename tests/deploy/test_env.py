@@ -36,6 +36,7 @@ def test_missing_secrets_are_generated_and_existing_ones_kept(
     assert (folder / ".env").read_text() == first
 
 
+@pytest.mark.process
 def test_it_needs_only_the_standard_library(folder: Path) -> None:
     """A machine that runs the containers may have nothing else installed."""
     (folder / ".env.example").write_text("")

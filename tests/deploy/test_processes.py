@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from deploy.local.processes import SERVICE, STACK, listeners, port_is_free, stack_processes, stop
 from tests.deploy.stack import is_alive
@@ -11,6 +12,7 @@ from tests.deploy.stack import is_alive
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"
 
 
+@pytest.mark.process
 def test_stop_kills_a_process_that_ignores_sigterm() -> None:
     with subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -20,6 +22,7 @@ def test_stop_kills_a_process_that_ignores_sigterm() -> None:
         assert not is_alive(stubborn)
 
 
+@pytest.mark.process
 def test_stack_processes_are_found_by_their_environment(tmp_path: Path) -> None:
     environment = {STACK: str(tmp_path), SERVICE: "mlflow"}
     with subprocess.Popen(

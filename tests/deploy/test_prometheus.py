@@ -22,12 +22,14 @@ def promtool(*words: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.process
 @needs_promtool
 def test_promtool_accepts_the_configuration_and_the_rules() -> None:
     promtool("check", "config", str(RULES.with_name("prometheus.yml")))
     promtool("check", "rules", str(RULES))
 
 
+@pytest.mark.process
 @needs_promtool
 def test_the_rules_pass_their_promtool_tests() -> None:
     promtool("test", "rules", str(RULES.with_name("rules.test.yml")))

@@ -118,6 +118,7 @@ def test_an_unknown_service_is_reported(fresh: Stack) -> None:
     assert fresh.run("up", "redis", code=1).startswith("unknown service redis: choose from postgres, mlflow")
 
 
+@pytest.mark.process
 def test_a_long_path_does_not_break_the_socket() -> None:
     with stack_folder() as folder:
         deep = folder.joinpath(*(["a-long-folder-name"] * 6))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.serving.processes import free_ports
+from tests import warm_stages
 from tests.project import NO_MANNERS, ROOT, Project
 
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
@@ -55,6 +56,7 @@ def clone(tmp_path: Path) -> Iterator[Path]:
         subprocess.run([sys.executable, "-m", "deploy.local", "down"], cwd=clone, check=True)
 
 
+@pytest.mark.process
 def test_the_tutorial_works(project: Project, clone: Path) -> None:
     first, *others = commands()
     port = re.search(r"^API_PORT=(\d+)$", (project.folder / ".env.example").read_text(), re.MULTILINE)
@@ -75,6 +77,7 @@ def test_the_tutorial_works(project: Project, clone: Path) -> None:
         env={
             **ours,
             **author,
+            **warm_stages.environment(),
             "REPOSITORY": str(project.folder),
             "OMP_NUM_THREADS": "1",
             "SENTIMENT_PROMOTE_MAX_ACCURACY_LOSS": "1",

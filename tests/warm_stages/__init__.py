@@ -7,6 +7,7 @@ standard streams, receives the signals sent to the command, and dies if the comm
 third-party modules.
 """
 
+import atexit
 import os
 import subprocess
 import sys
@@ -19,9 +20,6 @@ from filelock import FileLock
 
 HERE = Path(__file__).parent
 START_SECONDS = 300
-
-servers: list[subprocess.Popen[bytes]] = []
-"""Kept, since Python warns of a process that is forgotten while it runs."""
 
 
 @cache
@@ -51,7 +49,8 @@ def start(folder: Path) -> None:
             stderr=log,
             start_new_session=True,
         )
-    servers.append(server)
+    # The server outlives this process if other workers still use it. Python would warn about that.
+    atexit.register(setattr, server, "returncode", 0)
     deadline = time.monotonic() + START_SECONDS
     while not (folder / "socket").exists():
         assert server.poll() is None, (folder / "log").read_text()

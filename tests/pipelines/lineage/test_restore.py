@@ -58,7 +58,7 @@ def test_results_in_git_are_not_taken_for_reproduced_ones(project: Project, tmp_
     project.commit("the metrics")
     tags = state()
     restore(tmp_path / "back", tags, PARAMS, b"")
-    with pytest.raises(PipelineError, match="has no results yet: cd .* && dvc repro"):
+    with pytest.raises(PipelineError, match=r"has no results yet: cd .* && dvc repro"):
         check(tmp_path / "back", tags | {"accuracy": "0.9"})
 
 

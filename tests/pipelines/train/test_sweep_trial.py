@@ -118,6 +118,7 @@ def test_a_good_trial_is_told_of_and_trains_as_if_nobody_had_looked(database: st
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
+@pytest.mark.process
 def test_a_poor_trial_ends_with_its_run_killed_and_a_reason(database: str, tmp_path: Path) -> None:
     study, here = study_of(database, [0.8, 0.9])
     with (
