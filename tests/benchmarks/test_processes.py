@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving.errors import BenchmarkError
-from benchmarks.serving.processes import Family, free_ports, new_mark, wait_until
-from benchmarks.serving.weight import weigh
+from benchmarks.command import BenchmarkError
+from benchmarks.processes import ProcessTree, clean_environment, free_ports, run_to_end
+from benchmarks.resource_usage import measure_usage
 
 SLEEP = "import time; time.sleep(60)"
-# Like Ray: a child in a session of its own that does not end when it is asked.
-RUNAWAY = f"""
+# Like Ray: its child is in another session and ignores SIGTERM.
+WITH_CHILD = f"""
 import subprocess, sys
-deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
-subprocess.Popen([sys.executable, "-c", deaf], start_new_session=True)
+stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); {SLEEP}"
+subprocess.Popen([sys.executable, "-c", stubborn], start_new_session=True)
 {SLEEP}
 """
 BUSY = """
@@ -24,58 +24,84 @@ while True: time.sleep(0)
 """
 
 
-def start(family: Family, code: str, folder: Path) -> None:
-    family.start([sys.executable, "-c", code], {}, folder / "log", folder)
+def start(processes: ProcessTree, code: str, folder: Path) -> Path:
+    log = folder / f"{processes.cookie}.log"
+    processes.start([sys.executable, "-c", code], {}, log, folder)
+    return log
 
 
-def test_ends_every_process_of_the_family_and_no_other(tmp_path: Path) -> None:
-    with Family(new_mark()) as other:
+@pytest.mark.process
+def test_stops_all_processes_of_the_tree_and_no_others(tmp_path: Path) -> None:
+    with ProcessTree() as other:
         start(other, SLEEP, tmp_path)
-        family = Family(new_mark())
-        start(family, RUNAWAY, tmp_path)
-        wait_until(lambda: len(family.members()) == 2, family, 20)
-        time.sleep(0.5)  # until the child is deaf
-        family.stop(grace=0.5)
-        assert family.members() == []
-        assert len(other.members()) == 1
-    assert other.members() == []
+        tree = ProcessTree()
+        log = start(tree, WITH_CHILD, tmp_path)
+        tree.wait_until(lambda: "ready" in log.read_text(), 20)
+        assert len(tree.processes()) == 2
+        tree.stop(grace_seconds=0.5)
+        assert tree.processes() == []
+        assert len(other.processes()) == 1
+    assert other.processes() == []
 
 
-def test_a_process_that_ends_while_starting(tmp_path: Path) -> None:
-    with Family(new_mark()) as family:
-        start(family, "raise SystemExit('no model')", tmp_path)
-        with pytest.raises(BenchmarkError, match="ended while starting"):
-            wait_until(lambda: False, family, 20)
-    assert "no model" in (tmp_path / "log").read_text()
+@pytest.mark.process
+def test_a_process_that_exits_during_its_start_is_an_error_with_its_output(tmp_path: Path) -> None:
+    with ProcessTree() as tree:
+        start(tree, "raise SystemExit('no model')", tmp_path)
+        with pytest.raises(BenchmarkError, match="exited during its start\nno model"):
+            tree.wait_until(lambda: False, 20)
 
 
-def test_a_process_that_is_never_ready(tmp_path: Path) -> None:
-    with Family(new_mark()) as family:
-        start(family, SLEEP, tmp_path)
+@pytest.mark.process
+def test_a_process_that_is_never_ready_is_an_error(tmp_path: Path) -> None:
+    with ProcessTree() as tree:
+        start(tree, SLEEP, tmp_path)
         with pytest.raises(BenchmarkError, match="not ready within"):
-            wait_until(lambda: False, family, 0.2)
+            tree.wait_until(lambda: False, 0.2)
 
 
-def test_weighs_processor_time_and_memory(tmp_path: Path) -> None:
-    with Family(new_mark()) as family:
-        start(family, BUSY, tmp_path)
-        wait_until(lambda: len(family.members()) == 1, family, 20)
-        began = time.monotonic()
-        with weigh(family) as weight:
+@pytest.mark.process
+def test_processor_time_and_peak_memory_are_measured(tmp_path: Path) -> None:
+    with ProcessTree() as tree:
+        start(tree, BUSY, tmp_path)
+        tree.wait_until(lambda: len(tree.processes()) == 1, 20)
+        started = time.monotonic()
+        with measure_usage(tree) as usage:
             time.sleep(1.2)
-    assert 0.05 < weight.cpu_seconds <= time.monotonic() - began
-    assert 4 < weight.peak_mebibytes < 200
+    assert 0.05 < usage.cpu_seconds <= time.monotonic() - started
+    assert 4 < usage.peak_mebibytes < 200
 
 
-def test_ports_for_servers_are_none_that_the_kernel_deals_out() -> None:
-    range_ = Path("/proc/sys/net/ipv4/ip_local_port_range")
-    lowest = int(range_.read_text().split()[0]) if range_.exists() else 49152
+@pytest.mark.process
+def test_a_command_returns_its_output() -> None:
+    assert run_to_end([sys.executable, "-c", "print(input())"], {}, stdin="text") == "text\n"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("code", "seconds", "message"),
+    [("raise SystemExit('no space')", 20, "failed with exit code 1:\nno space"), (SLEEP, 0.1, "not finish")],
+)
+def test_a_command_that_fails_or_hangs_is_an_error(code: str, seconds: float, message: str) -> None:
+    with pytest.raises(BenchmarkError, match=message):
+        run_to_end([sys.executable, "-c", code], {}, seconds=seconds)
+
+
+def test_variables_of_the_users_stack_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "BENTO_URL", "PYTHONPATH", "LANG"):
+        monkeypatch.setenv(name, "value")
+    assert {"MLFLOW_TRACKING_URI", "BENTO_URL", "PYTHONPATH", "LANG"} & clean_environment().keys() == {"LANG"}
+
+
+def test_ports_are_distinct_and_below_the_ephemeral_ports() -> None:
+    ephemeral = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    lowest = int(ephemeral.read_text().split()[0]) if ephemeral.exists() else 49152
     ports = free_ports(200)
     assert len(set(ports)) == 200
     assert max(ports) < lowest
 
 
-def test_a_training_that_seeds_the_generator_does_not_choose_the_ports() -> None:
+def test_ports_do_not_depend_on_the_seed_of_a_training() -> None:
     drawn = []
     for _ in range(2):
         random.seed(1)
