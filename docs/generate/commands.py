@@ -25,7 +25,7 @@ PACKAGES = {
 }
 # Started by other processes, with arguments that only these know.
 INTERNAL = re.compile(
-    r"benchmarks\.(bento|serving\..+|training\..+)|deploy\.(env|local\.launch)|bentos\..*\.champion"
+    r"benchmarks\.(serving|training)\..+|deploy\.(env|local\.launch)|bentos\..*\.champion"
 )
 WIDTH = "86"
 
