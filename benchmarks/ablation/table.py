@@ -1,4 +1,4 @@
-"""What each change earns: differences to the unchanged params, review by review."""
+"""The table of an ablation: paired differences to the runs without a change, with confidence intervals."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,13 +10,15 @@ import pandas as pd
 from pipelines.statistics.intervals import Counts, Interval, bootstrap
 
 UNCHANGED = "unchanged"
-DRAWS = 0
-"""Seed of the bootstrap."""
+BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True)
-class Answers:
-    """One run's: columns review_id, actual, predicted and probability (that the review is positive)."""
+class Run:
+    """An evaluated run.
+
+    The columns of `predictions` are review_id, actual, predicted and probability (of the positive class).
+    """
 
     change: str
     seed: int
@@ -26,71 +28,77 @@ class Answers:
 
 @dataclass(frozen=True)
 class Row:
-    """A change: mean accuracy and log loss over the seeds, and what both gained, with intervals of 95 %."""
+    """A change: means over the seeds, and differences to the unchanged runs with 95 % intervals."""
 
     change: str
     accuracy: float
     log_loss: float
-    gained: Interval
-    lost: Interval
-    by_seed: dict[int, float]
+    accuracy_gain: Interval
+    log_loss_difference: Interval
+    gain_by_seed: dict[int, float]
 
 
-def judged(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Columns right (0 or 1) and log_loss, by review_id."""
+def score(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns correct (0 or 1) and log_loss, indexed by review_id."""
     positive = predictions["probability"].clip(1e-6, 1 - 1e-6)
-    of_label = positive.where(predictions["actual"] == "positive", 1 - positive)
-    right = (predictions["actual"] == predictions["predicted"]).astype(float)
-    return pd.DataFrame({"right": right, "log_loss": -np.log(of_label)}).set_index(predictions["review_id"])
+    of_actual = positive.where(predictions["actual"] == "positive", 1 - positive)
+    correct = (predictions["actual"] == predictions["predicted"]).astype(float)
+    columns = {"correct": correct, "log_loss": -np.log(of_actual)}
+    return pd.DataFrame(columns).set_index(predictions["review_id"])
 
 
-def difference(gained: pd.DataFrame, name: str) -> Interval:
-    """Mean of a column, and its interval; a review that several seeds were asked about is drawn as one."""
-    by_review = gained.groupby(level="review_id")[name].agg(["sum", "size"])
+def mean_difference(differences: pd.DataFrame, column: str) -> Interval:
+    """Return the mean of a column with its interval.
+
+    The bootstrap resamples reviews: a review in the splits of several seeds is one unit, not independent
+    ones.
+    """
+    by_review = differences.groupby(level="review_id")[column].agg(["sum", "size"])
     sums, sizes = by_review["sum"].to_numpy(), by_review["size"].to_numpy()
 
-    def drawn(counts: Counts) -> dict[str, npt.NDArray[np.float64]]:
-        return {name: (counts @ sums) / (counts @ sizes)}
+    def resampled(counts: Counts) -> dict[str, npt.NDArray[np.float64]]:
+        return {column: (counts @ sums) / (counts @ sizes)}
 
-    return Interval(float(sums.sum() / sizes.sum()), *bootstrap(drawn, len(sums), DRAWS)[name])
-
-
-def rows(found: Sequence[Answers]) -> list[Row]:
-    """One per change, the unchanged params first: only seeds that have both count."""
-    seen = {(one.change, one.seed): judged(one.predictions) for one in found}
-    return [row(change, seen) for change in dict.fromkeys(change for change, _ in seen)]
+    return Interval(float(sums.sum() / sizes.sum()), *bootstrap(resampled, len(sums), BOOTSTRAP_SEED)[column])
 
 
-def row(change: str, seen: dict[tuple[str, int], pd.DataFrame]) -> Row:
-    seeds = [seed for name, seed in seen if name == change]
-    gained = [seen[change, seed] - seen[UNCHANGED, seed] for seed in seeds]
-    together, own = pd.concat(gained), pd.concat([seen[change, seed] for seed in seeds])
+def make_rows(runs: Sequence[Run]) -> list[Row]:
+    """Return a row for each change, in order. Only the seeds for which the change did not fail count."""
+    scores = {(run.change, run.seed): score(run.predictions) for run in runs}
+    return [make_row(change, scores) for change in dict.fromkeys(change for change, _ in scores)]
+
+
+def make_row(change: str, scores: dict[tuple[str, int], pd.DataFrame]) -> Row:
+    seeds = [seed for name, seed in scores if name == change]
+    by_seed = [scores[change, seed] - scores[UNCHANGED, seed] for seed in seeds]
+    differences, own = pd.concat(by_seed), pd.concat([scores[change, seed] for seed in seeds])
     return Row(
         change=change,
-        accuracy=float(own["right"].mean()),
+        accuracy=float(own["correct"].mean()),
         log_loss=float(own["log_loss"].mean()),
-        gained=difference(together, "right"),
-        lost=difference(together, "log_loss"),
-        by_seed={seed: float(one["right"].mean()) for seed, one in zip(seeds, gained, strict=True)},
+        accuracy_gain=mean_difference(differences, "correct"),
+        log_loss_difference=mean_difference(differences, "log_loss"),
+        gain_by_seed={seed: float(one["correct"].mean()) for seed, one in zip(seeds, by_seed, strict=True)},
     )
 
 
-def markdown(found: Sequence[Row]) -> str:
+def markdown(rows: Sequence[Row]) -> str:
     lines = [
-        "| | accuracy | points gained (95 %) | by seed | log loss | difference (95 %) |",
+        "| | Accuracy | Points gained (95 %) | By seed | Log loss | Difference (95 %) |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for one in found:
-        cells = [one.change, f"{one.accuracy:.4f}", "", "", f"{one.log_loss:.4f}", ""]
-        if one.change != UNCHANGED:
-            low, high = one.gained.low, one.gained.high
-            cells[2] = f"{100 * one.gained.value:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
-            cells[3] = ", ".join(f"{100 * value:+.2f}" for value in one.by_seed.values())
-            cells[5] = f"{one.lost.value:+.4f} ({one.lost.low:+.4f} to {one.lost.high:+.4f})"
+    for row in rows:
+        cells = [row.change, f"{row.accuracy:.4f}", "", "", f"{row.log_loss:.4f}", ""]
+        if row.change != UNCHANGED:
+            gain, low, high = (100 * bound for bound in row.accuracy_gain)
+            cells[2] = f"{gain:+.2f} ({low:+.2f} to {high:+.2f})"
+            cells[3] = ", ".join(f"{100 * value:+.2f}" for value in row.gain_by_seed.values())
+            difference, low, high = row.log_loss_difference
+            cells[5] = f"{difference:+.4f} ({low:+.4f} to {high:+.4f})"
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 
-def as_json(found: Sequence[Answers], table: Sequence[Row]) -> dict[str, object]:
-    runs = [{"change": one.change, "seed": one.seed, "run_id": one.run_id} for one in found]
-    return {"runs": runs, "table": [asdict(one) for one in table]}
+def as_json(runs: Sequence[Run], rows: Sequence[Row]) -> dict[str, object]:
+    listed = [{"change": run.change, "seed": run.seed, "run_id": run.run_id} for run in runs]
+    return {"runs": listed, "table": [asdict(row) for row in rows]}
