@@ -1,4 +1,4 @@
-"""The two ways to fine-tune the same encoder on the same reviews, with the same params."""
+"""The two trainings: the same encoder, reviews and parameters."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,25 +12,25 @@ from pipelines.core.params import Params
 from pipelines.modeling.encoders import Base, load_base
 from pipelines.train.fine_tuning.trainer import make_trainer
 
-DROPOUT = 0.1
-"""Of attention, as DistilBERT's configuration has it where nobody sets it."""
+ATTENTION_DROPOUT = 0.1
+"""The default of DistilBERT's configuration."""
 
 
-def ours(params: Params, reviews: pd.DataFrame, callback: TrainerCallback, folder: Path) -> Trainer:
+def stage(params: Params, reviews: pd.DataFrame, callback: TrainerCallback, folder: Path) -> Trainer:
     """The stage `train`."""
     model, tokenizer = load_base(params.train.base, params.train.dropout)
     return make_trainer(params, model, tokenizer, (reviews, reviews.head(1)), folder, [callback])
 
 
 def stock(params: Params, reviews: pd.DataFrame, callback: TrainerCallback, folder: Path) -> Trainer:
-    """transformers' example run_classification.py: fp32, every text padded to the longest, shuffled.
+    """The example run_classification.py of transformers.
 
-    All weights learn, at one rate, and every token passes through every layer.
+    It trains in fp32, pads every text to `max_tokens`, shuffles, and uses one learning rate for all weights.
     """
     model, tokenizer = base = load_base(params.train.base, params.train.dropout)
     for module in model.modules():
         if isinstance(module, DistilBertSelfAttention):
-            module.dropout.p = DROPOUT
+            module.dropout.p = ATTENTION_DROPOUT
     train = params.train
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -59,13 +59,13 @@ def stock(params: Params, reviews: pd.DataFrame, callback: TrainerCallback, fold
 
 
 def padded(reviews: pd.DataFrame, base: Base, max_tokens: int) -> Dataset:
-    """Columns input_ids and attention_mask, each [max_tokens], and label: as the example tokenizes."""
+    """Tokenize like the example: columns input_ids and attention_mask, each [max_tokens], and label."""
     encoded = base[1](reviews["text"].tolist(), padding="max_length", truncation=True, max_length=max_tokens)
     columns = {name: encoded[name] for name in ("input_ids", "attention_mask")}
     return Dataset.from_dict(columns | {"label": reviews["label"].tolist()})
 
 
 CONTENDERS: dict[str, Callable[[Params, pd.DataFrame, TrainerCallback, Path], Trainer]] = {
-    "ours": ours,
+    "stage": stage,
     "stock": stock,
 }

@@ -1,24 +1,24 @@
-"""Training loss against the seconds that each contender had."""
+"""Plot of the training loss over the training time of each contender."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from benchmarks.training.table import Steps, Turns
+from benchmarks.training.table import Slices, Steps
 
 
-def seconds_had(moment: float, turns: Turns) -> float:
-    """How long a contender had run at `moment`, its waiting left out."""
-    return sum(min(ended, moment) - began for began, ended in turns if began < moment)
+def running_seconds(moment: float, slices: Slices) -> float:
+    """Return the time for which a contender had run at `moment`, without the pauses."""
+    return sum(min(end, moment) - start for start, end in slices if start < moment)
 
 
-def draw(contenders: Mapping[str, tuple[Steps, Turns]], path: Path) -> None:
+def draw(contenders: Mapping[str, tuple[Steps, Slices]], path: Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for name, (steps, turns) in contenders.items():
+    for name, (steps, slices) in contenders.items():
         logged = [(step["time"], loss) for step in steps if (loss := step["loss"]) is not None]
-        seconds = [seconds_had(moment, turns) for moment, _ in logged]
+        seconds = [running_seconds(moment, slices) for moment, _ in logged]
         losses = [loss for _, loss in logged]
         axes.plot(seconds, losses, label=name)
     axes.set_xlabel("seconds of training")

@@ -1,4 +1,4 @@
-"""What the turns come to: tokens a second of each, their ratio, and the accuracies beside each other."""
+"""The table of two trainings: tokens per second, their ratio, and the difference in accuracy."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +8,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.serving.errors import BenchmarkError
+from benchmarks.command import BenchmarkError
 from pipelines.statistics.intervals import Counts, Interval, bootstrap, wilson
 
 
@@ -21,6 +21,8 @@ class Step(TypedDict):
 
 
 class Rate(NamedTuple):
+    """The tokens of a time slice, and the seconds in which they were processed."""
+
     tokens: int
     seconds: float
 
@@ -30,13 +32,13 @@ class Rate(NamedTuple):
 
 
 Steps = Sequence[Step]
-Turns = Sequence[tuple[float, float]]
-Right = npt.NDArray[np.bool_]
+Slices = Sequence[tuple[float, float]]
+Correct = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One contender: real tokens in all, the seconds of its turns in which it trained, and its accuracy."""
+    """A contender: its tokens without padding, its measured seconds, and its accuracy."""
 
     name: str
     tokens: int
@@ -49,19 +51,19 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Ratios:
-    """Ours to the stock way, tokens a second turn by turn, and the difference of the accuracies."""
+class Comparison:
+    """The speedup over the stock example in each pair of time slices, and the difference in accuracy."""
 
     median: float
-    least: float
-    most: float
-    turns: int
-    difference: Interval
+    minimum: float
+    maximum: float
+    pairs: int
+    accuracy_difference: Interval
 
 
-def rates(steps: Steps, turns: Turns) -> list[Rate]:
-    """Of each turn, from the end of its first step to that of its last; a turn of one step has no rate."""
-    return [rate([step for step in steps if began <= step["time"] <= ended]) for began, ended in turns]
+def rates(steps: Steps, slices: Slices) -> list[Rate]:
+    """Return the rate of each time slice, from the end of its first step to the end of its last step."""
+    return [rate([step for step in steps if start <= step["time"] <= end]) for start, end in slices]
 
 
 def rate(steps: Steps) -> Rate:
@@ -70,45 +72,54 @@ def rate(steps: Steps) -> Rate:
     return Rate(steps[-1]["tokens"] - steps[0]["tokens"], steps[-1]["time"] - steps[0]["time"])
 
 
-def row(name: str, measured: Sequence[Rate], right: Right) -> Row:
-    tokens, seconds = (sum(column) for column in zip(*measured, strict=True))
-    return Row(name, int(tokens), float(seconds), wilson(int(right.sum()), len(right)))
+def make_row(name: str, rates: Sequence[Rate], correct: Correct) -> Row:
+    tokens, seconds = (sum(column) for column in zip(*rates, strict=True))
+    return Row(name, int(tokens), float(seconds), wilson(int(correct.sum()), len(correct)))
 
 
-def ratios(ours: Sequence[Rate], stock: Sequence[Rate], right: tuple[Right, Right], seed: int) -> Ratios:
-    """Only turns that both had count; the difference is paired, review by review."""
-    pairs = [pair for pair in zip(ours, stock, strict=False) if all(one.seconds for one in pair)]
+def compare(
+    stage: Sequence[Rate],
+    stock: Sequence[Rate],
+    stage_correct: Correct,
+    stock_correct: Correct,
+    seed: int,
+) -> Comparison:
+    """Compare pairs of consecutive time slices, and the accuracies review by review.
+
+    Raises BenchmarkError if there is no pair in which both did two steps.
+    """
+    pairs = [pair for pair in zip(stage, stock, strict=False) if all(rate.seconds for rate in pair)]
     if not pairs:
-        raise BenchmarkError("no turn had two steps of each: give --seconds or --reviews more")
-    paired = [ours.per_second / stock.per_second for ours, stock in pairs]
-    gained = right[0].astype(int) - right[1].astype(int)
+        raise BenchmarkError("no time slice had two steps of both: increase --seconds or --reviews")
+    speedups = [fast.per_second / slow.per_second for fast, slow in pairs]
+    gain = stage_correct.astype(int) - stock_correct.astype(int)
 
     def difference(counts: Counts) -> dict[str, npt.NDArray[np.float64]]:
-        return {"difference": counts @ gained / len(gained)}
+        return {"difference": counts @ gain / len(gain)}
 
-    ends = bootstrap(difference, len(gained), seed)["difference"]
-    mean = Interval(float(gained.mean()), *ends)
-    return Ratios(median(paired), min(paired), max(paired), len(paired), mean)
+    interval = Interval(float(gain.mean()), *bootstrap(difference, len(gain), seed)["difference"])
+    return Comparison(median(speedups), min(speedups), max(speedups), len(speedups), interval)
 
 
-def markdown(rows: Sequence[Row], found: Ratios) -> str:
+def markdown(rows: Sequence[Row], found: Comparison) -> str:
+    difference = found.accuracy_difference
     lines = [
-        "| | real tokens/s | tokens | seconds | accuracy (95 %) |",
+        "| | Tokens/s without padding | Tokens | Seconds | Accuracy (95 %) |",
         "| --- | --- | --- | --- | --- |",
         *(
-            f"| {one.name} | {one.tokens_per_second:,.0f} | {one.tokens:,} | {one.seconds:,.0f} "
-            f"| {one.accuracy.value:.4f} ({one.accuracy.low:.4f} to {one.accuracy.high:.4f}) |"
-            for one in rows
+            f"| {row.name} | {row.tokens_per_second:,.0f} | {row.tokens:,} | {row.seconds:,.0f} "
+            f"| {row.accuracy.value:.4f} ({row.accuracy.low:.4f} to {row.accuracy.high:.4f}) |"
+            for row in rows
         ),
         "",
-        f"Ours to stock, median of {found.turns} pairs of turns: {found.median:.2f} "
-        f"({found.least:.2f} to {found.most:.2f}). Accuracy, ours less stock, on the same reviews: "
-        f"{found.difference.value:+.4f} ({found.difference.low:+.4f} to {found.difference.high:+.4f}).",
+        f"Speedup of the stage, median of {found.pairs} pairs of time slices: {found.median:.2f} "
+        f"({found.minimum:.2f} to {found.maximum:.2f}). Accuracy, stage minus stock: "
+        f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}).",
         "",
     ]
     return "\n".join(lines)
 
 
-def as_json(rows: Sequence[Row], found: Ratios) -> dict[str, object]:
-    contenders = [asdict(one) | {"tokens_per_second": one.tokens_per_second} for one in rows]
-    return {"contenders": contenders, "ratio": asdict(found)}
+def as_json(rows: Sequence[Row], found: Comparison) -> dict[str, object]:
+    contenders = [asdict(row) | {"tokens_per_second": row.tokens_per_second} for row in rows]
+    return {"contenders": contenders, "comparison": asdict(found)}

@@ -1,7 +1,7 @@
-"""One contender in a process of its own: `python -m benchmarks.training.learner NAME --folder FOLDER`.
+"""Train one contender in its own process, which stops itself with SIGSTOP after the warm-up steps.
 
-It stops itself after its first steps, and again whenever the benchmark says so with SIGSTOP. Leaves
-progress.jsonl, a line a step, and right.npy: which validation reviews the trained model labels right.
+Writes progress.jsonl with a line for each step, and correct.npy, which tells for each validation review
+whether the trained model classifies it correctly.
 """
 
 import argparse
@@ -31,12 +31,12 @@ from pipelines.core.params import load_params
 from pipelines.modeling.precision import use_all_cores
 
 PREPARED = Path("results/prepare")
-WARM_UP = 3
-"""Steps before the clock runs: the first ones choose kernels and fill caches."""
+WARM_UP_STEPS = 3
+"""The first steps are slower, since they choose kernels and fill caches. They are not measured."""
 
 
 class Progress(TrainerCallback):
-    """Writes a line a step: when (seconds, the same clock in all processes), tokens so far, the last loss."""
+    """Writes a line for each step: monotonic time in seconds, tokens so far without padding, last loss."""
 
     def __init__(self, file: TextIO) -> None:
         self.file = file
@@ -53,14 +53,14 @@ class Progress(TrainerCallback):
         line = {"time": time.monotonic(), "tokens": int(state.num_input_tokens_seen), "loss": self.loss}
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
-        if state.global_step == WARM_UP:
+        if state.global_step == WARM_UP_STEPS:
             os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def right(
+def classified_correctly(
     model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, reviews: pd.DataFrame, max_tokens: int
 ) -> npt.NDArray[np.bool_]:
-    """[reviews]: whether the first `max_tokens` tokens of each are labelled right, by fp32."""
+    """Return for each review, truncated to `max_tokens`, whether the fp32 model predicts its label."""
     model.eval()
     order = reviews["text"].str.len().argsort().to_numpy()
     predicted = np.empty(len(reviews), dtype=np.int64)
@@ -74,12 +74,12 @@ def right(
             logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
             predicted[rows] = logits.argmax(dim=1).numpy()
     labels: npt.NDArray[np.int64] = reviews["label"].to_numpy()
-    answer: npt.NDArray[np.bool_] = predicted == labels
-    return answer
+    correct: npt.NDArray[np.bool_] = predicted == labels
+    return correct
 
 
-def learn(name: str, folder: Path, count: int | None) -> Trainer:
-    """Train on `count` of the training reviews, or on all."""
+def train(name: str, folder: Path, count: int | None) -> Trainer:
+    """Train on a random sample of `count` reviews, or on all of them."""
     params = load_params()
     set_seed(params.seed)
     reviews = pd.read_csv(PREPARED / "train.csv", keep_default_na=False)
@@ -92,20 +92,19 @@ def learn(name: str, folder: Path, count: int | None) -> Trainer:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training.worker", description=__doc__)
     parser.add_argument("name", choices=CONTENDERS)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--reviews", type=int)
     options = parser.parse_args()
     use_all_cores()
-    trainer = learn(options.name, options.folder, options.reviews)
+    trainer = train(options.name, options.folder, options.reviews)
     assert isinstance(trainer.model, torch.nn.Module)
     assert isinstance(trainer.processing_class, PreTrainedTokenizerBase)
     validation = pd.read_csv(PREPARED / "validation.csv", keep_default_na=False)
     max_tokens = load_params().train.max_tokens
-    np.save(
-        options.folder / "right.npy", right(trainer.model, trainer.processing_class, validation, max_tokens)
-    )
+    correct = classified_correctly(trainer.model, trainer.processing_class, validation, max_tokens)
+    np.save(options.folder / "correct.npy", correct)
 
 
 if __name__ == "__main__":
