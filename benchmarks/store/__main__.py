@@ -1,135 +1,126 @@
-"""`python -m benchmarks.store`: the API on ten million reviews beside ten thousand, and beside bare asyncpg.
+"""Measure how the API scales with the number of reviews, and compare it with a minimal server.
 
-One client asks both stores in turn; then wrk asks for a page of the large one, of the API and of a handler
-that does nothing else. Leaves table.md and table.json.
+One client sends the same queries to a small and a large database in turn. Then wrk requests a page of the
+large database from the API and from a server of Starlette and asyncpg alone. Writes table.md and table.json.
 """
 
 import argparse
 import asyncio
 import contextlib
-import json
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.serving import report
-from benchmarks.serving.errors import BenchmarkError
-from benchmarks.serving.load import find_wrk
-from benchmarks.serving.processes import end_on_terminate
-from benchmarks.serving.run import say
+from benchmarks import command, results
+from benchmarks.command import BenchmarkError, print_progress
 from benchmarks.store import table
-from benchmarks.store.database import ensure, postgres
-from benchmarks.store.questions import (
-    QUESTIONS,
+from benchmarks.store.database import create_database, postgres
+from benchmarks.store.queries import (
+    QUERIES,
     Client,
-    Known,
     Request,
+    Sample,
     alternate,
     clients,
-    get_to_know,
-    page,
+    first_page,
+    take_sample,
 )
-from benchmarks.store.servers import API, BARE, serve
+from benchmarks.store.servers import API, BASELINE, serve
 from benchmarks.store.throughput import CLIENTS, throughput
+from benchmarks.wrk import find_wrk
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.store", description=__doc__)
     parser.add_argument(
-        "--rows", type=int, default=10_000_000, help="of the large store; default %(default)s"
+        "--rows", type=int, default=10_000_000, help="reviews in the large database; default %(default)s"
     )
     parser.add_argument(
-        "--small", type=int, default=10_000, help="rows of the small one; default %(default)s"
+        "--small", type=int, default=10_000, help="reviews in the small database; default %(default)s"
     )
-    parser.add_argument("--seconds", type=float, default=4, help="a question and round; default 4")
-    parser.add_argument("--rounds", type=int, default=5, help="default 5")
     parser.add_argument(
-        "--folder", type=Path, help="keeps the stores, and uses those that are there; else a temporary one"
+        "--seconds", type=float, default=4, help="duration of each query in each round; default %(default)s"
     )
-    parser.add_argument("--output", type=Path, default=Path("results/benchmarks/store"))
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds; default %(default)s")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="folder in which the databases are kept and reused; default: a temporary folder",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("results/benchmarks/store"),
+        help="folder for the results; default %(default)s",
+    )
     return parser.parse_args(arguments)
 
 
 @contextlib.contextmanager
-def folder(chosen: Path | None) -> Iterator[Path]:
+def database_folder(chosen: Path | None) -> Iterator[Path]:
     if chosen is None:
-        with tempfile.TemporaryDirectory(prefix="store-") as made:
-            yield Path(made)
+        with tempfile.TemporaryDirectory(prefix="store-") as temporary:
+            yield Path(temporary)
     else:
         chosen.mkdir(parents=True, exist_ok=True)
         yield chosen.resolve()
 
 
-def latencies(stores: list[tuple[Client, Known]], options: argparse.Namespace) -> list[table.Line]:
-    took: dict[str, list[list[float]]] = defaultdict(lambda: [[] for _ in stores])
+def measure_latency(databases: list[tuple[Client, Sample]], options: argparse.Namespace) -> list[table.Row]:
+    latencies: dict[str, list[list[float]]] = defaultdict(lambda: [[] for _ in databases])
     for number in range(options.rounds + 1):
-        # The first round warms caches, pools and statements up.
-        say(f"round {number} of {options.rounds}" if number else "warming up")
-        for name, question in QUESTIONS.items():
-            for seen, new in zip(took[name], alternate(question, stores, options.seconds), strict=True):
-                seen.extend(new if number else [])
-    return [table.line(name, *took[name]) for name in QUESTIONS]
+        # Round 0 warms up caches, connection pools and prepared statements.
+        print_progress(f"round {number} of {options.rounds}" if number else "warm-up")
+        for name, query in QUERIES.items():
+            measured = alternate(query, databases, options.seconds)
+            for own, new in zip(latencies[name], measured, strict=True):
+                own.extend(new if number else [])
+    return [table.make_row(name, *latencies[name]) for name in QUERIES]
 
 
-def pages(ours: int, bare: int, path: str, options: argparse.Namespace) -> table.Throughput:
-    """Raises BenchmarkError when the two do not answer the same bytes."""
-    with clients(ours, bare) as both:
-        if len({client.ask(Request("GET", path)) for client in both}) != 1:
-            raise BenchmarkError(f"the API and the bare handler differ on {path}")
-    asked = {"ours": (ours, None), "bare": (bare, None), "ours_gzip": (ours, {"Accept-Encoding": "gzip"})}
+def measure_throughput(api: int, baseline: int, path: str, options: argparse.Namespace) -> table.Throughput:
+    """Compare the servers at these ports. Raises BenchmarkError unless their responses are the same."""
+    with clients(api, baseline) as both:
+        if len({client.send(Request("GET", path)) for client in both}) != 1:
+            raise BenchmarkError(f"the API and the baseline respond differently to {path}")
+    targets = {
+        "api": (api, None),
+        "baseline": (baseline, None),
+        "api_gzip": (api, {"Accept-Encoding": "gzip"}),
+    }
     rounds = []
     for number in range(options.rounds + 1):
-        order = list(asked) if number % 2 else list(reversed(asked))
-        seen = {name: throughput(asked[name][0], path, options.seconds, asked[name][1]) for name in order}
-        say(", ".join(f"{name} {seen[name]:.0f}/s" for name in asked) + ("" if number else " (warming up)"))
-        rounds.append(seen)
-    return table.throughput(rounds[1:])
+        names = list(targets) if number % 2 else list(reversed(targets))
+        measured = {
+            name: throughput(targets[name][0], path, options.seconds, targets[name][1]) for name in names
+        }
+        line = ", ".join(f"{name} {measured[name]:.0f}/s" for name in targets)
+        print_progress(line if number else f"{line} (warm-up)")
+        rounds.append(measured)
+    return table.median_throughput(rounds[1:])
 
 
-def benchmark(options: argparse.Namespace) -> None:
-    """Raises BenchmarkError."""
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
     find_wrk()
-    options.output.mkdir(parents=True, exist_ok=True)
-    with folder(options.folder) as place, postgres(place) as server:
-        small = asyncio.run(ensure(server, options.small))
-        large = asyncio.run(ensure(server, options.rows))
-        known = [asyncio.run(get_to_know(server.url(name))) for name in (small, large)]
+    with database_folder(options.folder) as folder, postgres(folder) as server:
+        small = asyncio.run(create_database(server, options.small))
+        large = asyncio.run(create_database(server, options.rows))
+        samples = [asyncio.run(take_sample(server.url(name))) for name in (small, large)]
         with (
-            serve(API, server.api_url(small), place) as small_port,
-            serve(API, server.api_url(large), place) as large_port,
+            serve(API, server.api_url(small), folder) as small_port,
+            serve(API, server.api_url(large), folder) as large_port,
         ):
             with clients(small_port, large_port) as both:
-                lines = latencies(list(zip(both, known, strict=True)), options)
-            with serve(BARE, server.url(large), place) as bare_port:
-                compared = pages(large_port, bare_port, page(known[1].popular[0]), options)
-    write(lines, compared, options)
-
-
-def write(lines: list[table.Line], compared: table.Throughput, options: argparse.Namespace) -> None:
-    text = table.markdown(lines, compared, options.small, options.rows, CLIENTS)
-    facts = {"machine": report.machine(), "rows": options.rows, "small": options.small}
-    rounds = {"rounds": options.rounds, "seconds": options.seconds}
-    found = json.dumps(facts | rounds | table.as_json(lines, compared), indent=2)
-    (options.output / "table.json").write_text(found + "\n")
-    (options.output / "table.md").write_text(text)
-    print(f"\n{text}\nwritten to {options.output}: table.json, table.md")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
-    end_on_terminate()
-    try:
-        benchmark(options)
-    except BenchmarkError as error:
-        print(f"benchmarks.store: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted: every server is stopped, nothing is written", file=sys.stderr)
-        return 130
-    return 0
+                rows = measure_latency(list(zip(both, samples, strict=True)), options)
+            with serve(BASELINE, server.url(large), folder) as baseline_port:
+                page = first_page(samples[1].popular[0])
+                pages = measure_throughput(large_port, baseline_port, page, options)
+    chosen = {name: getattr(options, name) for name in ("rows", "small", "rounds", "seconds")}
+    text = table.markdown(rows, pages, options.small, options.rows, CLIENTS)
+    results.write(options.output, chosen | table.as_json(rows, pages), text)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

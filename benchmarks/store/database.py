@@ -1,7 +1,6 @@
-"""PostgreSQL as the local stack starts it, with databases of so many reviews each."""
+"""Starts PostgreSQL like the local stack, and creates databases of generated reviews."""
 
 import contextlib
-import os
 import secrets
 import shutil
 import signal
@@ -14,20 +13,19 @@ from pathlib import Path
 
 import asyncpg
 
-from benchmarks.serving.errors import BenchmarkError
-from benchmarks.serving.place import ROOT, inherited
-from benchmarks.serving.processes import HOST, Family, free_port, new_mark
-from benchmarks.serving.run import say, tail
-from benchmarks.store.questions import KEY
-from benchmarks.store.rows import COLUMNS, Source
-from benchmarks.store.servers import wait
+from benchmarks.command import BenchmarkError, print_progress
+from benchmarks.processes import HOST, ROOT, ProcessTree, clean_environment, free_port, run_to_end
+from benchmarks.store.generated_reviews import COLUMNS, generate
+from benchmarks.store.queries import KEY
 from deploy.local.postgres import BIN
 
-BYTES_A_ROW = 1700
-"""Of disk, at the most: the row, its indexes, the write-ahead log while it is loaded."""
+READY_SECONDS = 60
 
-# A crash while loading loses nothing but the load; the measurements run with PostgreSQL's defaults.
-HASTE = {
+BYTES_PER_ROW = 1700
+"""Disk space at most: the row, its indexes, and the write-ahead log during the load."""
+
+# Only for the load, which is repeated after a crash. The measurements run with PostgreSQL's defaults.
+LOAD_SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "off",
@@ -39,7 +37,7 @@ CREATE_KEY = ("api.keys", "create", "benchmark", "--scopes", "admin", "--stdin")
 
 @dataclass(frozen=True)
 class Server:
-    """A running PostgreSQL; its data lies in `folder`."""
+    """A running PostgreSQL with its data in `folder`."""
 
     folder: Path
     port: int
@@ -49,30 +47,30 @@ class Server:
         return f"{driver}://postgres:{self.password}@{HOST}:{self.port}/{database}"
 
     def api_url(self, database: str) -> str:
-        """DATABASE_URL of the API and of Alembic."""
+        """Return DATABASE_URL for the API and Alembic."""
         return self.url(database, "postgresql+asyncpg")
 
 
 @contextlib.contextmanager
 def postgres(folder: Path) -> Iterator[Server]:
-    """The server with the stack's own settings, on a port of its own."""
+    """Run PostgreSQL with the settings of the local stack, on a free port."""
     server = Server(folder, free_port(), secrets.token_hex(16))
-    environment = inherited(os.environ) | {
+    environment = clean_environment() | {
         "PYTHONPATH": str(ROOT),
         "VAR_DIR": str(folder),
         "POSTGRES_PORT": str(server.port),
         "POSTGRES_PASSWORD": server.password,
     }
     command = [sys.executable, "-m", "deploy.local.launch", "postgres"]
-    log = folder / "postgres.log"
-    with Family(new_mark()) as family:
-        # From its own folder, where no .env is.
-        family.start(command, environment, log, folder)
+    with ProcessTree() as processes:
+        # Its folder has no .env.
+        processes.start(command, environment, folder / "postgres.log", folder)
         try:
-            wait(lambda: is_ready(server), family, log)
+            processes.wait_until(lambda: is_ready(server), READY_SECONDS)
             yield server
         finally:
-            family.roots[0].send_signal(signal.SIGINT)  # SIGTERM would wait for clients
+            # Fast shutdown: SIGTERM would wait for the clients.
+            processes.started[0].send_signal(signal.SIGINT)
 
 
 def is_ready(server: Server) -> bool:
@@ -80,37 +78,40 @@ def is_ready(server: Server) -> bool:
     return subprocess.run(words).returncode == 0
 
 
-async def ensure(server: Server, rows: int) -> str:
-    """The name of a database with so many reviews, which is made if there is none. Raises BenchmarkError."""
-    name, aside = f"reviews_{rows}", f"loading_{rows}"
+async def create_database(server: Server, rows: int) -> str:
+    """Create a database with this many reviews, unless it exists. Returns its name. Raises BenchmarkError."""
+    name, temporary = f"reviews_{rows}", f"loading_{rows}"
     admin = await asyncpg.connect(server.url("postgres"))
     try:
         if await admin.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
-            say(f"{name} is there already")
+            print_progress(f"{name} exists")
             return name
         check_disk(server.folder, rows)
-        await admin.execute(f"DROP DATABASE IF EXISTS {aside}")
-        await admin.execute(f"CREATE DATABASE {aside}")
-        await configure(admin, [f"ALTER SYSTEM SET {option} = {value}" for option, value in HASTE.items()])
+        await admin.execute(f"DROP DATABASE IF EXISTS {temporary}")
+        await admin.execute(f"CREATE DATABASE {temporary}")
+        await configure(
+            admin, [f"ALTER SYSTEM SET {option} = {value}" for option, value in LOAD_SETTINGS.items()]
+        )
         try:
-            run(server.api_url(aside), "alembic", "upgrade", "head")
-            run(server.api_url(aside), *CREATE_KEY, given=KEY)
-            await fill(server.url(aside), rows)
+            run_module(server.api_url(temporary), "alembic", "upgrade", "head")
+            run_module(server.api_url(temporary), *CREATE_KEY, stdin=KEY)
+            await load(server.url(temporary), rows)
         finally:
             await configure(admin, ["ALTER SYSTEM RESET ALL"])
         await admin.execute("CHECKPOINT")
-        await admin.execute(f"ALTER DATABASE {aside} RENAME TO {name}")
+        await admin.execute(f"ALTER DATABASE {temporary} RENAME TO {name}")
     finally:
         await admin.close()
     return name
 
 
 def check_disk(folder: Path, rows: int) -> None:
-    needed, free = rows * BYTES_A_ROW + 2**29, shutil.disk_usage(folder).free
+    """Raise BenchmarkError if the folder has too little space."""
+    needed, free = rows * BYTES_PER_ROW + 2**29, shutil.disk_usage(folder).free
     if free < needed:
         raise BenchmarkError(
-            f"{rows:,} rows need {needed / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB:"
-            " name another folder with --folder, or fewer --rows"
+            f"{rows:,} rows need {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB:"
+            " choose another --folder or fewer --rows"
         )
 
 
@@ -120,33 +121,23 @@ async def configure(admin: asyncpg.Connection, statements: list[str]) -> None:
     await admin.execute("SELECT pg_reload_conf()")
 
 
-def run(url: str, *words: str, given: str = "") -> None:
-    """`python -m ...` with this database."""
-    done = subprocess.run(
-        [sys.executable, "-m", *words],
-        cwd=ROOT,
-        env=inherited(os.environ) | {"DATABASE_URL": url},
-        input=given,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if done.returncode:
-        raise BenchmarkError(f"{words[0]} failed:\n{tail(done.stdout)}")
+def run_module(url: str, *words: str, stdin: str = "") -> None:
+    """Run `python -m WORDS` with DATABASE_URL. Raises BenchmarkError."""
+    run_to_end([sys.executable, "-m", *words], clean_environment() | {"DATABASE_URL": url}, stdin)
 
 
-async def fill(url: str, rows: int) -> None:
-    """COPY, with every index, check and trigger in place, as an import into a running service would."""
+async def load(url: str, rows: int) -> None:
+    """Load reviews with COPY; indexes and triggers exist, as in an import into a live service."""
     connection = await asyncpg.connect(url)
     try:
-        began, loaded, said = time.monotonic(), 0, 0.0
-        for chunk in Source(rows).chunks():
+        started, loaded, reported = time.monotonic(), 0, 0.0
+        for chunk in generate(rows):
             await connection.copy_records_to_table("review", records=chunk, columns=COLUMNS)
             loaded += len(chunk)
             now = time.monotonic()
-            if now - said > 10 or loaded == rows:
-                said = now
-                say(f"{loaded:,} of {rows:,} rows, {loaded / (now - began):,.0f} a second")
+            if now - reported > 10 or loaded == rows:
+                reported = now
+                print_progress(f"{loaded:,} of {rows:,} rows, {loaded / (now - started):,.0f} per second")
         await connection.execute("VACUUM ANALYZE")
     finally:
         await connection.close()

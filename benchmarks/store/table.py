@@ -1,18 +1,18 @@
-"""What the measurements come to."""
+"""The table of the storage benchmark: latency by query, and throughput compared with the baseline."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 
-from benchmarks.serving.load import percentile
+from benchmarks.latency import percentile
 
 
 @dataclass(frozen=True)
-class Line:
-    """One question: milliseconds in the small store and the large one, and how they compare."""
+class Row:
+    """A query: its latency in milliseconds in the small and the large database, and the ratios."""
 
-    question: str
-    answers: int  # of each store
+    query: str
+    requests: int  # to each database
     small_p50: float
     large_p50: float
     p50_ratio: float
@@ -21,48 +21,50 @@ class Line:
     p99_ratio: float
 
 
-def line(question: str, small: Sequence[float], large: Sequence[float]) -> Line:
-    """From seconds of answers, in any order."""
-    p50 = [percentile(sorted(seen), 0.5) * 1000 for seen in (small, large)]
-    p99 = [percentile(sorted(seen), 0.99) * 1000 for seen in (small, large)]
-    return Line(question, len(large), p50[0], p50[1], p50[1] / p50[0], p99[0], p99[1], p99[1] / p99[0])
+def make_row(query: str, small: Sequence[float], large: Sequence[float]) -> Row:
+    """Make a row from latencies in seconds, in any order."""
+    p50 = [percentile(sorted(latencies), 0.5) * 1000 for latencies in (small, large)]
+    p99 = [percentile(sorted(latencies), 0.99) * 1000 for latencies in (small, large)]
+    return Row(query, len(large), p50[0], p50[1], p50[1] / p50[0], p99[0], p99[1], p99[1] / p99[0])
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Pages a second of each server, medians of the rounds; the ratio is that of each round, too."""
+    """Pages per second and the ratio of API to baseline, each as the median over the rounds."""
 
-    ours: float
-    bare: float
+    api: float
+    baseline: float
     ratio: float
-    ours_gzip: float
+    api_gzip: float
 
 
-def throughput(rounds: Sequence[Mapping[str, float]]) -> Throughput:
-    """Each round has `ours`, `bare` and `ours_gzip`."""
+def median_throughput(rounds: Sequence[Mapping[str, float]]) -> Throughput:
+    """Each round has `api`, `baseline` and `api_gzip`."""
     return Throughput(
-        ours=median(seen["ours"] for seen in rounds),
-        bare=median(seen["bare"] for seen in rounds),
-        ratio=median(seen["ours"] / seen["bare"] for seen in rounds),
-        ours_gzip=median(seen["ours_gzip"] for seen in rounds),
+        api=median(one["api"] for one in rounds),
+        baseline=median(one["baseline"] for one in rounds),
+        ratio=median(one["api"] / one["baseline"] for one in rounds),
+        api_gzip=median(one["api_gzip"] for one in rounds),
     )
 
 
-def markdown(lines: Sequence[Line], pages: Throughput, small: int, large: int, clients: int) -> str:
-    sizes = f"{small:,} rows", f"{large:,} rows", "ratio"
-    head = " | ".join(["milliseconds", *(f"{share}, {of}" for share in ("p50", "p99") for of in sizes)])
-    rows = [
-        f"| {one.question} | {one.small_p50:.2f} | {one.large_p50:.2f} | {one.p50_ratio:.2f} "
-        f"| {one.small_p99:.2f} | {one.large_p99:.2f} | {one.p99_ratio:.2f} |"
-        for one in lines
+def markdown(rows: Sequence[Row], pages: Throughput, small: int, large: int, clients: int) -> str:
+    columns = (f"at {small:,}", f"at {large:,}", "ratio")
+    heading = " | ".join(
+        ["Milliseconds", *(f"{name} {column}" for name in ("p50", "p99") for column in columns)]
+    )
+    lines = [
+        f"| {row.query} | {row.small_p50:.2f} | {row.large_p50:.2f} | {row.p50_ratio:.2f} "
+        f"| {row.small_p99:.2f} | {row.large_p99:.2f} | {row.p99_ratio:.2f} |"
+        for row in rows
     ]
     compared = (
-        f"{clients} clients, {large:,} rows, one process: {pages.ours:.0f} pages a second"
-        f" ({pages.ours_gzip:.0f} compressed); Starlette and asyncpg alone {pages.bare:.0f};"
-        f" ratio {pages.ratio:.2f}."
+        f"With {clients} clients and {large:,} reviews, one API process serves {pages.api:.0f} pages/s"
+        f" ({pages.api_gzip:.0f} compressed), Starlette and asyncpg alone {pages.baseline:.0f};"
+        f" the ratio is {pages.ratio:.2f}."
     )
-    return "\n".join([f"| {head} |", "| --- " * 7 + "|", *rows, "", compared, ""])
+    return "\n".join([f"| {heading} |", "| --- " * 7 + "|", *lines, "", compared, ""])
 
 
-def as_json(lines: Sequence[Line], pages: Throughput) -> dict[str, object]:
-    return {"questions": [asdict(one) for one in lines], "throughput": asdict(pages)}
+def as_json(rows: Sequence[Row], pages: Throughput) -> dict[str, object]:
+    return {"queries": [asdict(row) for row in rows], "throughput": asdict(pages)}

@@ -1,6 +1,7 @@
-"""The least that answers `GET /api/reviews/{movie_id}` with the same bytes: Starlette, asyncpg, one query.
+"""A minimal server with the same response to `GET /api/reviews/{movie_id}` as the API: Starlette and asyncpg.
 
-`uvicorn --factory benchmarks.store.bare:create_app`, with DATABASE_URL and POOL_SIZE in the environment.
+Run it with `uvicorn --factory benchmarks.store.baseline:create_app`, and DATABASE_URL and POOL_SIZE in the
+environment.
 """
 
 import os
