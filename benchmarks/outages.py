@@ -1,7 +1,7 @@
-"""`python -m benchmarks.outages`: kills each container of a running Compose stack in turn, under clients.
+"""Kill each container of a running Compose stack in turn, while clients send requests.
 
-As root: only a container whose first process is killed from outside ends as in a crash, and is started again;
-one that `docker kill` ended stays down. Prints a JSON object for each, and one with what was lost.
+Run it as root: Docker restarts a container after a crash but not after `docker kill`, so the container's main
+process is killed from the host. Prints a JSON object for each container, and one with the lost reviews.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
@@ -21,24 +20,25 @@ from typing import Any
 
 import httpx
 
-from deploy.backup.compose import command
+from benchmarks import command
+from deploy.backup import compose
 
 SERVICES = ("postgres", "mlflow", "bento", "api", "worker")
-PAUSE = 0.25
-"""Seconds between requests of one client: the machine is to be busy with the recovery, not with us."""
 
-QUIET = 5
-"""Seconds without a failure after which an outage is over."""
+PAUSE_SECONDS = 0.25
+"""Between the requests of one client, so that the clients leave the processor to the recovery."""
 
-PATIENCE = 300
-"""Seconds for the stack to recover."""
+STABLE_SECONDS = 5
+"""An outage is over after this time without a failed request."""
+
+RECOVERY_SECONDS = 300
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Of one request: when it came, and a status or the name of an error."""
+class Result:
+    """The end of one request: its time, and its status or the name of the error."""
 
-    came: float
+    time: float
     outcome: str
 
     @property
@@ -48,35 +48,35 @@ class Answer:
 
 @dataclass
 class Clients:
-    """One for each kind of request, which asks again as soon as it may."""
+    """One client for each kind of request. It sends the next request shortly after the previous response."""
 
     api: httpx.AsyncClient
     mlflow: httpx.AsyncClient
     movie: str = field(default_factory=lambda: f"outages-{uuid.uuid4().hex[:8]}")
-    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    results: dict[str, list[Result]] = field(default_factory=dict)
     acknowledged: dict[str, str] = field(default_factory=dict)
-    """The text of each review, by its id; in the order of writing."""
+    """Texts of the stored reviews by id, in the order of writing."""
 
-    async def keep_on(self) -> None:
+    async def run(self) -> None:
         kinds = (self.write, self.read, self.analyze, self.registry)
-        await asyncio.gather(*(self._keep_asking(kind.__name__, kind) for kind in kinds))
+        await asyncio.gather(*(self._send_requests(kind.__name__, kind) for kind in kinds))
 
-    async def _keep_asking(self, kind: str, ask: Callable[[int], Awaitable[httpx.Response]]) -> None:
-        answers = self.answers.setdefault(kind, [])
+    async def _send_requests(self, kind: str, send: Callable[[int], Awaitable[httpx.Response]]) -> None:
+        results = self.results.setdefault(kind, [])
         for number in itertools.count():
             try:
-                outcome = str((await ask(number)).status_code)
+                outcome = str((await send(number)).status_code)
             except httpx.TransportError as error:
                 outcome = type(error).__name__
-            answers.append(Answer(time.monotonic(), outcome))
-            await asyncio.sleep(PAUSE)
+            results.append(Result(time.monotonic(), outcome))
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def write(self, number: int) -> httpx.Response:
         review = {"movie_id": self.movie, "author": "Ada", "text": f"Warm, funny and brave: {number}."}
-        answer = await self.api.post("/api/reviews", json=review)
-        if answer.status_code == 201:
-            self.acknowledged[answer.json()["id"]] = review["text"]
-        return answer
+        response = await self.api.post("/api/reviews", json=review)
+        if response.status_code == 201:
+            self.acknowledged[response.json()["id"]] = review["text"]
+        return response
 
     async def read(self, number: int) -> httpx.Response:
         return await self.api.get(f"/api/reviews/{self.movie}", params={"limit": "1"})
@@ -89,43 +89,43 @@ class Clients:
         return await self.mlflow.get("/api/2.0/mlflow/registered-models/alias", params=champion)
 
     async def stored(self) -> dict[str, dict[str, Any]]:
-        """Every review that was written here, by its id."""
+        """Return all reviews of this run's movie by id."""
         found: dict[str, dict[str, Any]] = {}
         query = {"limit": "100"}
         while True:
-            answer = await self.api.get(f"/api/reviews/{self.movie}", params=query)
-            page = answer.raise_for_status().json()
+            response = await self.api.get(f"/api/reviews/{self.movie}", params=query)
+            page = response.raise_for_status().json()
             found |= {item["id"]: item for item in page["items"]}
             if page["next_cursor"] is None:
                 return found
             query["cursor"] = page["next_cursor"]
 
-    async def sentiment_of_the_next(self) -> float:
-        """Until a review that is written from now on has been read by the model."""
+    async def next_sentiment(self) -> float:
+        """Wait until the next review that is written has its sentiment. Returns the time."""
         known = len(self.acknowledged)
         while True:
-            await asyncio.sleep(PAUSE)
-            for name in itertools.islice(self.acknowledged, known, known + 1):
+            await asyncio.sleep(PAUSE_SECONDS)
+            for review in itertools.islice(self.acknowledged, known, known + 1):
                 try:
-                    answer = await self.api.get(f"/api/reviews/{self.movie}/{name}")
+                    response = await self.api.get(f"/api/reviews/{self.movie}/{review}")
                 except httpx.TransportError:
                     continue
-                if answer.status_code == 200 and answer.json()["sentiment"]:
+                if response.status_code == 200 and response.json()["sentiment"]:
                     return time.monotonic()
 
-    async def all_well(self) -> None:
-        """Until nothing has failed for a while."""
+    async def stable(self) -> None:
+        """Wait until no request of any kind has failed for STABLE_SECONDS."""
         while True:
-            await asyncio.sleep(PAUSE)
-            since = time.monotonic() - QUIET
-            recent = [[a.failed for a in answers if a.came > since] for answers in self.answers.values()]
-            if all(found and not any(found) for found in recent):
+            await asyncio.sleep(PAUSE_SECONDS)
+            since = time.monotonic() - STABLE_SECONDS
+            recent = [[r.failed for r in results if r.time > since] for results in self.results.values()]
+            if all(failed and not any(failed) for failed in recent):
                 return
 
 
 def container(service: str) -> str:
-    """The id of the one container of a service."""
-    words = [*command(), "ps", "-q", service]
+    """Return the id of the service's only container."""
+    words = [*compose.command(), "ps", "-q", service]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -135,80 +135,87 @@ def state(name: str) -> dict[str, Any]:
     return found
 
 
-async def healthy_again(name: str, killed: int) -> float:
+async def healthy(name: str, killed: int) -> float:
+    """Wait until the container is healthy with another process than `killed`. Returns the time."""
     while True:
         now = await asyncio.to_thread(state, name)
         if now["Pid"] not in (0, killed) and now["Health"]["Status"] == "healthy":
             return time.monotonic()
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def outage(clients: Clients, service: str) -> dict[str, object]:
-    """Kill it, wait until all is well, and tell how long that took and who was disappointed meanwhile."""
+async def kill(clients: Clients, service: str) -> dict[str, object]:
+    """Kill the container and wait for the recovery. Returns the durations and the failed requests."""
     name = container(service)
     pid = state(name)["Pid"]
-    began = time.monotonic()
+    killed = time.monotonic()
     os.kill(pid, signal.SIGKILL)
-    async with asyncio.timeout(PATIENCE):
-        healthy, read = await asyncio.gather(healthy_again(name, pid), clients.sentiment_of_the_next())
-        await clients.all_well()
+    async with asyncio.timeout(RECOVERY_SECONDS):
+        healthy_at, sentiment_at = await asyncio.gather(healthy(name, pid), clients.next_sentiment())
+        await clients.stable()
     since = {
-        kind: [answer for answer in answers if answer.came > began]
-        for kind, answers in clients.answers.items()
+        kind: [result for result in results if result.time > killed]
+        for kind, results in clients.results.items()
     }
     return {
         "killed": service,
-        "healthy_seconds": round(healthy - began, 1),
-        "answers_again_seconds": {kind: again(answers, began) for kind, answers in since.items()},
-        "sentiment_seconds": round(read - began, 1),
-        "failed": {kind: Counter(a.outcome for a in answers if a.failed) for kind, answers in since.items()},
-        "asked": {kind: len(answers) for kind, answers in since.items()},
+        "healthy_seconds": round(healthy_at - killed, 1),
+        "recovery_seconds": {kind: recovery_seconds(results, killed) for kind, results in since.items()},
+        "sentiment_seconds": round(sentiment_at - killed, 1),
+        "failed": {kind: Counter(r.outcome for r in results if r.failed) for kind, results in since.items()},
+        "requests": {kind: len(results) for kind, results in since.items()},
     }
 
 
-def again(answers: list[Answer], began: float) -> float:
-    """Seconds until the answer after the last failure; 0 when there was none."""
-    last = max((number for number, answer in enumerate(answers) if answer.failed), default=None)
-    return 0.0 if last is None else round(answers[last + 1].came - began, 1)
+def recovery_seconds(results: list[Result], killed: float) -> float:
+    """Return the seconds until the first response after the last failure, or 0 if none failed."""
+    last = max((number for number, result in enumerate(results) if result.failed), default=None)
+    return 0.0 if last is None else round(results[last + 1].time - killed, 1)
 
 
-async def drill(options: argparse.Namespace) -> bool:
-    """Whether every acknowledged review is there, once, as it was written, and has its sentiment."""
+async def measure(options: argparse.Namespace) -> int:
+    """Return 0 if every acknowledged review is stored unchanged and has its sentiment, else 1."""
     key = {"Authorization": f"Bearer {os.environ['API_KEY']}"}
     async with (
         httpx.AsyncClient(base_url=options.api, headers=key, timeout=30, trust_env=False) as api,
         httpx.AsyncClient(base_url=options.mlflow, timeout=30, trust_env=False) as mlflow,
     ):
         clients = Clients(api, mlflow)
-        asking = asyncio.create_task(clients.keep_on())
-        await asyncio.sleep(QUIET)
+        load = asyncio.create_task(clients.run())
+        await asyncio.sleep(STABLE_SECONDS)
         for service in options.services:
-            print(json.dumps(await outage(clients, service)), flush=True)
-        asking.cancel()
-        await asyncio.sleep(QUIET)
+            print(json.dumps(await kill(clients, service)), flush=True)
+        load.cancel()
+        await asyncio.sleep(STABLE_SECONDS)
         stored = await clients.stored()
     written = clients.acknowledged
+    lost = sum(name not in stored or stored[name]["text"] != text for name, text in written.items())
+    without_sentiment = sum(review["sentiment"] is None for review in stored.values())
     counts = {
         "movie": clients.movie,
         "acknowledged": len(written),
         "stored": len(stored),
-        "lost": sum(name not in stored or stored[name]["text"] != text for name, text in written.items()),
-        "without_sentiment": sum(review["sentiment"] is None for review in stored.values()),
+        "lost": lost,
+        "without_sentiment": without_sentiment,
     }
     print(json.dumps(counts))
-    return not counts["lost"] and not counts["without_sentiment"]
+    return 1 if lost or without_sentiment else 0
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.outages", description=__doc__)
-    parser.add_argument("--api", default="http://127.0.0.1:8000", help="default %(default)s")
-    parser.add_argument("--mlflow", default="http://127.0.0.1:5000", help="default %(default)s")
-    parser.add_argument("services", nargs="*", default=SERVICES, help="default: all that serve")
+    parser.add_argument("--api", default="http://127.0.0.1:8000", help="URL of the API; default %(default)s")
+    parser.add_argument(
+        "--mlflow", default="http://127.0.0.1:5000", help="URL of MLflow; default %(default)s"
+    )
+    parser.add_argument(
+        "services", nargs="*", default=SERVICES, help=f"services to kill; default: {', '.join(SERVICES)}"
+    )
     options = parser.parse_args()
     if "API_KEY" not in os.environ:
-        parser.error("API_KEY is not set: export $(grep ^API_KEY= .env)")
-    sys.exit(0 if asyncio.run(drill(options)) else 1)
+        parser.error("the variable API_KEY is not set: export $(grep ^API_KEY= .env)")
+    return asyncio.run(measure(options))
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)
