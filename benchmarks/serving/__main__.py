@@ -1,98 +1,114 @@
-"""`python -m benchmarks.serving`: our serving beside what a user would pick instead (see `--help`)."""
+"""Compare serving with the alternatives: FastAPI + transformers, LitServe, Ray Serve, BentoML and MLflow.
+
+All contenders serve the same model and texts on loopback, one after another, in several rounds.
+"""
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks import command
+from benchmarks.command import print_progress
 from benchmarks.serving import report, texts
-from benchmarks.serving.catalogue import CONTENDERS, TITLES, chosen
-from benchmarks.serving.errors import BenchmarkError
-from benchmarks.serving.load import find_wrk
-from benchmarks.serving.place import Place
-from benchmarks.serving.processes import end_on_terminate
-from benchmarks.serving.run import duration, make_plan, run, say
+from benchmarks.serving.contenders import CONTENDERS, TITLES, parse_names
+from benchmarks.serving.rounds import estimated_seconds, make_plan, run_all
+from benchmarks.serving.setup import Setup
+from benchmarks.wrk import find_wrk
 
-EPILOG = """The same model and texts for all, each contender in turn, several rounds, on loopback only.
-The peers live in an environment of their own, which `make peers` installs."""
+EPILOG = "The alternatives are installed in an environment of their own by `make peers`."
 
 
-def numbers(value: str) -> list[int]:
-    found = sorted({int(word) for word in value.split(",")})
-    if not found or found[0] < 1:
+def client_counts(value: str) -> list[int]:
+    counts = sorted({int(word) for word in value.split(",")})
+    if counts[0] < 1:
         raise ValueError(value)
-    return found
+    return counts
 
 
 def kinds(value: str) -> list[str]:
-    found = [word for word in texts.KINDS if word in value.split(",")]
-    if not found or set(value.split(",")) - set(found):
+    chosen = [kind for kind in texts.KINDS if kind in value.split(",")]
+    if not chosen or set(value.split(",")) - set(chosen):
         raise ValueError(value)
-    return found
+    return chosen
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.serving", description=__doc__, epilog=EPILOG, allow_abbrev=False
     )
-    parser.add_argument("--contenders", default=",".join(TITLES), help="of %(default)s")
-    parser.add_argument(
-        "--texts", type=kinds, default=list(texts.KINDS), help="of imdb,snippets; default both"
+    add = parser.add_argument
+    add(
+        "--contenders",
+        default=",".join(TITLES),
+        help="comma-separated names in the order of measurement; default: %(default)s",
     )
-    parser.add_argument(
-        "--imdb", type=Path, help="aclImdb or its archive; else long texts are joined of snippets"
+    add(
+        "--texts",
+        type=kinds,
+        default=list(texts.KINDS),
+        help="comma-separated kinds of text; default: imdb,snippets",
     )
-    parser.add_argument("--clients", type=numbers, default=[1, 8, 32, 128], help="default 1,8,32,128")
-    parser.add_argument("--seconds", type=float, default=8, help="a point; default 8")
-    parser.add_argument("--warm-up", type=float, default=4, help="seconds before the first point; default 4")
-    parser.add_argument("--rounds", type=int, default=3, help="default 3")
-    parser.add_argument("--max-tokens", type=int, default=256, help="where all cut their texts; default 256")
-    parser.add_argument("--model", type=Path, default=Path("results/train/model"), help="default %(default)s")
-    parser.add_argument(
-        "--export", type=Path, default=Path("results/export/serving"), help="default %(default)s"
+    add(
+        "--imdb",
+        type=Path,
+        help="aclImdb, the folder or its archive, as the source of long texts; default: joined snippets",
     )
-    parser.add_argument("--validation", type=Path, default=Path("results/prepare/validation.csv"))
-    parser.add_argument("--peers", type=Path, default=Path("var/peers/venv"), help="default %(default)s")
-    parser.add_argument("--output", type=Path, default=Path("results/benchmarks/serving"))
+    add(
+        "--clients",
+        type=client_counts,
+        default=[1, 8, 32, 128],
+        help="comma-separated numbers of clients; default: 1,8,32,128",
+    )
+    add("--seconds", type=float, default=8, help="duration of each measurement; default %(default)s")
+    add(
+        "--warm-up",
+        type=float,
+        default=4,
+        help="seconds of load before the first measurement; default %(default)s",
+    )
+    add("--rounds", type=int, default=3, help="number of rounds; default %(default)s")
+    add(
+        "--max-tokens",
+        type=int,
+        default=256,
+        help="length to which all contenders truncate texts; default %(default)s",
+    )
+    for name, path, content in (
+        ("model", "results/train/model", "folder of the trained model"),
+        ("export", "results/export/serving", "folder of the exported model"),
+        ("validation", "results/prepare/validation.csv", "CSV file with the snippets"),
+        ("peers", "var/peers/venv", "virtual environment of the alternatives"),
+        ("output", "results/benchmarks/serving", "folder for the results"),
+    ):
+        add(f"--{name}", type=Path, default=Path(path), help=f"{content}; default %(default)s")
     return parser.parse_args(arguments)
 
 
-def benchmark(options: argparse.Namespace) -> int:
-    """The whole run; returns 1 when a contender is missing from the table. Raises BenchmarkError."""
-    names = chosen(options.contenders)
+def main(arguments: list[str] | None = None) -> int:
+    """Return 1 if a contender failed, else 0. Raises BenchmarkError."""
+    options = parse(arguments)
+    names = parse_names(options.contenders)
     find_wrk()
-    kinds = {kind: texts.load(kind, options.validation, options.imdb) for kind in options.texts}
-    # Short, because Ray puts sockets below it, and a socket's path may have 107 bytes.
+    loaded = {kind: texts.load(kind, options.validation, options.imdb) for kind in options.texts}
+    # Short, because Ray creates sockets in it, and the path of a socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
-        place = Place(
+        setup = Setup(
             model=options.model.resolve(),
             export=options.export.resolve(),
-            peers=options.peers.absolute(),  # not resolved: python is a link out of it
+            peers=options.peers.absolute(),  # not resolved, since its python is a link to another folder
             scratch=Path(folder).resolve(),
             max_tokens=options.max_tokens,
         )
-        place.check(peers=any(CONTENDERS[name].peer for name in names if name in CONTENDERS))
+        setup.check(peers=any(CONTENDERS[name].is_peer for name in names if name in CONTENDERS))
         logs = options.output / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        plan = make_plan(place, kinds, options.clients, options.seconds, options.warm_up)
-        say(f"{len(names)} contenders: about {duration(names, plan, options.rounds) / 60:.0f} minutes")
-        record = run(names, place, plan, options.rounds, logs.resolve())
-        report.write(record, plan, place, options)
+        plan = make_plan(setup, loaded, options.clients, options.seconds, options.warm_up)
+        minutes = estimated_seconds(names, plan, options.rounds) / 60
+        print_progress(f"{len(names)} contenders: about {minutes:.0f} minutes")
+        record = run_all(names, setup, plan, options.rounds, logs.resolve())
+        report.write(record, plan, setup, options)
     return 1 if record.failures else 0
 
 
-def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
-    end_on_terminate()
-    try:
-        return benchmark(options)
-    except BenchmarkError as error:
-        print(f"benchmarks.serving: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted: every server is stopped, nothing is written", file=sys.stderr)
-        return 130
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -1,54 +1,53 @@
-"""One contender, once: start it, see that it serves our model, load it, end it."""
+"""Measures one contender: start it, check that it serves the right model, load it, and stop it."""
 
 import contextlib
 import http.client
 import itertools
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.serving.catalogue import CONTENDERS, ENGINE, Contender
-from benchmarks.serving.errors import BenchmarkError
+from benchmarks.command import BenchmarkError
+from benchmarks.processes import HOST, ROOT, ProcessTree, free_port, run_to_end
+from benchmarks.resource_usage import measure_usage
+from benchmarks.serving.contenders import CONTENDERS, ENGINE, Contender
 from benchmarks.serving.load import Load, generate
-from benchmarks.serving.place import ROOT, Place
-from benchmarks.serving.processes import HOST, Family, free_port, new_mark, wait_until
-from benchmarks.serving.weight import weigh
+from benchmarks.serving.setup import Setup
 
-TEXTS_A_SECOND = {"imdb": 300, "snippets": 1500}
-"""More than any contender answers, so that no text has to be sent twice."""
+TEXTS_PER_SECOND = {"imdb": 300, "snippets": 1500}
+"""More than any contender processes, so that no text is sent twice."""
 
 WARM_UP_CLIENTS = 32
-AGREEMENT = 0.75
-"""Share of the probes whose label must be the engine's: int8 may differ on a few, another model on many."""
+MIN_AGREEMENT = 0.75
+"""Share of probes with the engine's label. int8 may differ on a few probes, another model differs on many."""
 
 READY_SECONDS = 180
-ANSWER_SECONDS = 120
+RESPONSE_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure. Durations in seconds, each for one number of clients on one kind of texts."""
+    """What to measure. The durations are in seconds, for each number of clients and kind of texts."""
 
     clients: Sequence[int]
     seconds: float
     warm_up: float
     probes: Sequence[str]
-    labels: Sequence[str]  # what the engine makes of the probes
-    texts: dict[str, list[str]]  # by kind; every start of a contender gets each text once
+    labels: Sequence[str]  # the engine's, of the probes
+    texts: dict[str, list[str]]  # by kind; a contender receives each text once in a round
 
     def supply(self, kind: str) -> Callable[[float], list[str]]:
-        """Hands out the next texts, enough for so many seconds."""
-        left = iter(self.texts[kind])
-        return lambda seconds: list(itertools.islice(left, round(seconds * TEXTS_A_SECOND[kind])))
+        """Return a function that takes the next texts, enough for a number of seconds."""
+        remaining = iter(self.texts[kind])
+        return lambda seconds: list(itertools.islice(remaining, round(seconds * TEXTS_PER_SECOND[kind])))
 
 
 @dataclass(frozen=True)
-class Point:
-    """One measurement. `start_seconds` is from nothing to the first answer."""
+class Measurement:
+    """A contender with one number of clients and kind of texts, in one round."""
 
     contender: str
     kind: str
@@ -57,96 +56,89 @@ class Point:
     load: Load
     cpu_seconds: float
     peak_mebibytes: float
-    start_seconds: float
+    start_seconds: float  # until the first response
 
 
-def wanted(kind: str, clients: Sequence[int], seconds: float, warm_up: float) -> int:
-    """Texts of a kind that a Plan needs. The engine takes them twice: one at a time, and many at once."""
-    return round((seconds * max(2, len(clients)) + warm_up) * TEXTS_A_SECOND[kind])
+def texts_needed(kind: str, clients: Sequence[int], seconds: float, warm_up: float) -> int:
+    """Return the number of texts in a Plan. The engine needs two shares: single texts and batches."""
+    return round((seconds * max(2, len(clients)) + warm_up) * TEXTS_PER_SECOND[kind])
 
 
-def ask(contender: Contender, port: int, text: str) -> str | None:
-    """The label of one text; None when the answer is an error, or not one that the contender gives."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=ANSWER_SECONDS)
-    body, headers = json.dumps(contender.body(text)), {"Content-Type": "application/json"}
+def classify(contender: Contender, port: int, text: str) -> str | None:
+    """Return the label of one text, or None if the request fails or the response has no label."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=RESPONSE_SECONDS)
+    body, headers = json.dumps(contender.make_body(text)), {"Content-Type": "application/json"}
     with contextlib.closing(connection):
         try:
             connection.request("POST", contender.path, body, headers)
             response = connection.getresponse()
-            answer = response.read()
-            return contender.label(json.loads(answer)) if response.status == 200 else None
+            content = response.read()
+            return contender.parse_label(json.loads(content)) if response.status == 200 else None
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
             return None
 
 
 def check_model(contender: Contender, port: int, plan: Plan) -> None:
-    """Raises BenchmarkError unless the contender's labels are the engine's."""
-    same = sum(
-        ask(contender, port, text) == label for text, label in zip(plan.probes, plan.labels, strict=True)
-    )
-    if same < AGREEMENT * len(plan.probes):
+    """Raise BenchmarkError unless most of the contender's labels are the engine's."""
+    labels = [classify(contender, port, probe) for probe in plan.probes]
+    same = sum(label == expected for label, expected in zip(labels, plan.labels, strict=True))
+    if same < MIN_AGREEMENT * len(plan.probes):
         raise BenchmarkError(f"it serves another model: {same} of {len(plan.probes)} labels are the engine's")
 
 
 def drain(contender: Contender, port: int, text: str) -> None:
-    """Wait until what the last clients left in the queue is done: a request joins at its end."""
+    """Wait until the queue is empty, by sending requests that are queued last."""
     for _ in range(2):
-        ask(contender, port, text)
+        classify(contender, port, text)
 
 
 def measure(
-    contender: Contender, place: Place, plan: Plan, number: int, log: Path
-) -> Generator[Point, None, None]:
-    """Every point of one start, in round `number`. Raises BenchmarkError; leaves no process."""
+    contender: Contender, setup: Setup, plan: Plan, number: int, log: Path
+) -> Generator[Measurement, None, None]:
+    """Yield all measurements of round `number`, and stop the contender at the end. Raises BenchmarkError."""
     port = free_port()
-    start = contender.start(place, port)
+    launch = contender.launch(setup, port)
     url = f"http://{HOST}:{port}{contender.path}"
-    with Family(new_mark()) as family:
-        began = time.monotonic()
-        for command in start.commands:
-            family.start(command, start.environment, log, ROOT)
-        wait_until(lambda: ask(contender, port, plan.probes[0]) is not None, family, READY_SECONDS)
-        started = time.monotonic() - began
+    with ProcessTree() as processes:
+        started = time.monotonic()
+        for command in launch.commands:
+            processes.start(command, launch.environment, log, ROOT)
+        processes.wait_until(lambda: classify(contender, port, plan.probes[0]) is not None, READY_SECONDS)
+        start_seconds = time.monotonic() - started
         check_model(contender, port, plan)
         for kind in plan.texts:
             take = plan.supply(kind)
             if plan.warm_up:
-                generate(url, take(plan.warm_up), contender.body, WARM_UP_CLIENTS, plan.warm_up)
+                generate(url, take(plan.warm_up), contender.make_body, WARM_UP_CLIENTS, plan.warm_up)
             for clients in plan.clients:
                 drain(contender, port, plan.probes[0])
-                with weigh(family) as weight:
-                    load = generate(url, take(plan.seconds), contender.body, clients, plan.seconds)
-                figures = (load, weight.cpu_seconds, weight.peak_mebibytes, started)
-                yield Point(contender.name, kind, clients, number, *figures)
+                with measure_usage(processes) as usage:
+                    load = generate(url, take(plan.seconds), contender.make_body, clients, plan.seconds)
+                resources = (usage.cpu_seconds, usage.peak_mebibytes, start_seconds)
+                yield Measurement(contender.name, kind, clients, number, load, *resources)
             drain(contender, port, plan.probes[0])
 
 
-def measure_engine(place: Place, plan: Plan, number: int) -> Generator[Point, None, None]:
-    """The bare engine: one text at a time beside one client, many at once beside more."""
+def measure_engine(setup: Setup, plan: Plan, number: int) -> Generator[Measurement, None, None]:
+    """Measure the engine alone: single texts to compare with one client, batches to compare with several."""
     for kind, texts in plan.texts.items():
-        file = place.scratch / f"{kind}.json"
+        file = setup.scratch / f"{kind}.json"
         file.write_text(json.dumps(texts))
-        command = [sys.executable, "-m", "benchmarks.serving.offline", str(place.serving), str(file)]
-        done = subprocess.run(
-            [*command, str(plan.seconds)],
-            cwd=ROOT,
-            env=place.environment,
-            capture_output=True,
-            text=True,
-            timeout=READY_SECONDS + 10 * plan.seconds,
+        command = [sys.executable, "-m", "benchmarks.serving.offline", str(setup.serving), str(file)]
+        output = run_to_end(
+            [*command, str(plan.seconds)], setup.environment, seconds=READY_SECONDS + 10 * plan.seconds
         )
-        if done.returncode:
-            raise BenchmarkError(f"the engine failed: {done.stderr.strip().splitlines()[-1:]}")
-        found = json.loads(done.stdout)
+        found = json.loads(output)
         for clients in plan.clients:
-            figures = dict(found["lone" if clients == 1 else "bulk"])
-            cpu, peak, start = (
-                figures.pop(name) for name in ("cpu_seconds", "peak_mebibytes", "start_seconds")
-            )
-            yield Point(ENGINE, kind, clients, number, Load(**figures), cpu, peak, start)
+            values = dict(found["single" if clients == 1 else "batch"])
+            resources = (values.pop(name) for name in ("cpu_seconds", "peak_mebibytes", "start_seconds"))
+            cpu, peak, start = resources
+            yield Measurement(ENGINE, kind, clients, number, Load(**values), cpu, peak, start)
 
 
-def points(name: str, place: Place, plan: Plan, number: int, log: Path) -> Generator[Point, None, None]:
+def measure_by_name(
+    name: str, setup: Setup, plan: Plan, number: int, log: Path
+) -> Generator[Measurement, None, None]:
     if name == ENGINE:
-        return measure_engine(place, plan, number)
-    return measure(CONTENDERS[name], place, plan, number, log)
+        return measure_engine(setup, plan, number)
+    return measure(CONTENDERS[name], setup, plan, number, log)

@@ -1,110 +1,110 @@
-"""The points as a table: medians over the rounds, and ratios within each round."""
+"""The table of the serving benchmark: medians over the rounds, and ratios within each round."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.serving.catalogue import CONTENDERS, ENGINE, TITLES
-from benchmarks.serving.measure import Point
+from benchmarks.serving.contenders import CONTENDERS, ENGINE, TITLES
+from benchmarks.serving.measure import Measurement
 
 NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One contender with so many clients on one kind of texts: medians over the rounds.
+    """A contender with one number of clients and kind of text: medians over the rounds.
 
-    The ratios compare throughputs of the same round, since only those were measured under like conditions.
-    The engine's latency is of one text beside one client, else of a call with many, and so not comparable.
+    The ratios compare throughputs of the same round, when the machine had about the same speed. The engine's
+    latency is that of a single text for one client, but that of a batch for several, so it cannot be
+    compared.
     """
 
     kind: str
     clients: int
     contender: str
     rounds: int
-    throughput: float  # a second
+    throughput: float  # per second
     p50: float  # seconds
     p95: float
     p99: float
-    errors: int  # of all rounds
-    repeats: int  # of all rounds
-    cpu_milliseconds: float  # of all its processes, an answer
-    cpu_seconds: float  # of all its processes, a point
+    errors: int  # sum over the rounds
+    repeats: int  # sum over the rounds
+    cpu_milliseconds: float  # of all processes, per successful request
+    cpu_seconds: float  # of all processes, per measurement
     peak_mebibytes: float
     start_seconds: float
     to_best_peer: float  # NaN without peers
     to_engine: float  # NaN without the engine
 
 
-def rows(points: Sequence[Point]) -> list[Row]:
-    """In the order of the points: by kind, then clients, then contender."""
-    groups: dict[tuple[str, int, str], list[Point]] = {}
-    for kind in dict.fromkeys(point.kind for point in points):
-        for clients in sorted({point.clients for point in points}):
-            for name in dict.fromkeys(point.contender for point in points):
-                group = [p for p in points if (p.kind, p.clients, p.contender) == (kind, clients, name)]
-                if group:
-                    groups[kind, clients, name] = group
-    return [row(group, points) for group in groups.values()]
+def make_rows(measurements: Sequence[Measurement]) -> list[Row]:
+    """Return rows ordered by kind, clients and contender; the clients ascend, the others keep their order."""
+    groups: dict[tuple[str, int, str], list[Measurement]] = {}
+    for one in measurements:
+        groups.setdefault((one.kind, one.clients, one.contender), []).append(one)
+    kinds, contenders = (list(dict.fromkeys(key[part] for key in groups)) for part in (0, 2))
+    keys = sorted(groups, key=lambda key: (kinds.index(key[0]), key[1], contenders.index(key[2])))
+    return [make_row(groups[key], measurements) for key in keys]
 
 
-def row(group: Sequence[Point], points: Sequence[Point]) -> Row:
-    def middle(value: Callable[[Point], float]) -> float:
-        return middle_of(value(point) for point in group)
+def make_row(group: Sequence[Measurement], measurements: Sequence[Measurement]) -> Row:
+    def over_rounds(value: Callable[[Measurement], float]) -> float:
+        return median_of_numbers(value(one) for one in group)
 
     return Row(
         kind=group[0].kind,
         clients=group[0].clients,
         contender=group[0].contender,
         rounds=len(group),
-        throughput=middle(lambda point: point.load.throughput),
-        p50=middle(lambda point: point.load.p50),
-        p95=middle(lambda point: point.load.p95),
-        p99=middle(lambda point: point.load.p99),
-        errors=sum(point.load.errors for point in group),
-        repeats=sum(point.load.repeats for point in group),
-        cpu_milliseconds=middle(
-            lambda point: point.cpu_seconds * 1000 / point.load.answers if point.load.answers else NAN
+        throughput=over_rounds(lambda one: one.load.throughput),
+        p50=over_rounds(lambda one: one.load.p50),
+        p95=over_rounds(lambda one: one.load.p95),
+        p99=over_rounds(lambda one: one.load.p99),
+        errors=sum(one.load.errors for one in group),
+        repeats=sum(one.load.repeats for one in group),
+        cpu_milliseconds=over_rounds(
+            lambda one: one.cpu_seconds * 1000 / one.load.successful if one.load.successful else NAN
         ),
-        cpu_seconds=middle(lambda point: point.cpu_seconds),
-        peak_mebibytes=middle(lambda point: point.peak_mebibytes),
-        start_seconds=middle(lambda point: point.start_seconds),
-        to_best_peer=middle(lambda point: ratio(point, points, is_peer)),
-        to_engine=middle(lambda point: ratio(point, points, lambda name: name == ENGINE)),
+        cpu_seconds=over_rounds(lambda one: one.cpu_seconds),
+        peak_mebibytes=over_rounds(lambda one: one.peak_mebibytes),
+        start_seconds=over_rounds(lambda one: one.start_seconds),
+        to_best_peer=over_rounds(lambda one: ratio_to_best(one, measurements, is_peer)),
+        to_engine=over_rounds(lambda one: ratio_to_best(one, measurements, lambda name: name == ENGINE)),
     )
 
 
 def is_peer(name: str) -> bool:
-    return name in CONTENDERS and CONTENDERS[name].peer
+    return name in CONTENDERS and CONTENDERS[name].is_peer
 
 
-def ratio(point: Point, points: Iterable[Point], against: Callable[[str], bool]) -> float:
-    """Throughput over the best of those in the same round; NaN when none of them answered anything."""
-    same = (point.kind, point.clients, point.round)
+def ratio_to_best(
+    one: Measurement, measurements: Iterable[Measurement], included: Callable[[str], bool]
+) -> float:
+    """Return the ratio of throughputs to the best included contender of the same round.
+
+    It is NaN if none of them has a successful request.
+    """
+    condition = (one.kind, one.clients, one.round)
     best = max(
-        (p.load.throughput for p in points if against(p.contender) and (p.kind, p.clients, p.round) == same),
+        (
+            other.load.throughput
+            for other in measurements
+            if included(other.contender) and (other.kind, other.clients, other.round) == condition
+        ),
         default=0.0,
     )
-    return point.load.throughput / best if best else NAN
+    return one.load.throughput / best if best else NAN
 
 
-def middle_of(values: Iterable[float]) -> float:
-    """The median of those that are numbers; NaN when none is."""
-    known = [value for value in values if not math.isnan(value)]
-    return median(known) if known else NAN
-
-
-def as_json(row: Row) -> dict[str, object]:
-    """JSON has no NaN: null."""
-    return {
-        name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in asdict(row).items()
-    }
+def median_of_numbers(values: Iterable[float]) -> float:
+    """Return the median without NaN values, or NaN if there are no others."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return median(numbers) if numbers else NAN
 
 
 HEADINGS = (
-    *("contender", "answers/s", "p50 ms", "p95 ms", "p99 ms", "errors", "CPU s", "CPU ms/answer"),
+    *("contender", "requests/s", "p50 ms", "p95 ms", "p99 ms", "errors", "CPU s", "CPU ms/request"),
     *("peak MiB", "start s", "x best peer", "x engine"),
 )
 
@@ -128,14 +128,12 @@ def number(value: float, digits: int) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def markdown(found: Sequence[Row]) -> str:
-    """A table for each kind and number of clients, its columns aligned for the terminal as well."""
+def markdown(rows: Sequence[Row]) -> str:
+    """Return a table for each kind and number of clients, with aligned columns, since it is printed too."""
     parts = []
-    for kind, clients in dict.fromkeys((one.kind, one.clients) for one in found):
-        lines = [cells(one) for one in found if (one.kind, one.clients) == (kind, clients)]
-        widths = [
-            max(len(line[column]) for line in [list(HEADINGS), *lines]) for column in range(len(HEADINGS))
-        ]
+    for kind, clients in dict.fromkeys((row.kind, row.clients) for row in rows):
+        lines = [cells(row) for row in rows if (row.kind, row.clients) == (kind, clients)]
+        widths = [max(map(len, column)) for column in zip(HEADINGS, *lines, strict=True)]
         rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
         title = f"### {kind}, {clients} client{'s' if clients > 1 else ''}"
         parts.append("\n".join([title, "", *(aligned(line, widths) for line in (HEADINGS, rule, *lines))]))
@@ -143,8 +141,8 @@ def markdown(found: Sequence[Row]) -> str:
 
 
 def aligned(line: Sequence[str], widths: Sequence[int]) -> str:
-    first, *rest = (
+    first, *others = (
         cell.rjust(width) if column else cell.ljust(width)
         for column, (cell, width) in enumerate(zip(line, widths, strict=True))
     )
-    return f"| {' | '.join([first, *rest])} |"
+    return f"| {' | '.join([first, *others])} |"

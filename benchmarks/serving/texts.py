@@ -1,7 +1,7 @@
-"""The texts that every contender gets: two kinds, never one twice.
+"""The texts that are sent to every contender, in two kinds.
 
-`snippets` are the validation reviews as they are, 25 tokens long. `imdb` are reviews of IMDB's lengths: real
-ones where the user names a copy of aclImdb, else snippets of one film joined until they are as long.
+`snippets` are the validation reviews, with 25 tokens on average. `imdb` has texts as long as IMDB's reviews:
+the reviews of a copy of aclImdb, or else snippets of the same movie joined to that length.
 """
 
 import csv
@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.serving.errors import BenchmarkError
+from benchmarks.command import BenchmarkError
 from pipelines.core.errors import PipelineError
 from pipelines.ingest.imdb import imdb
 from pipelines.ingest.labels import LabelledReview
@@ -19,87 +19,91 @@ from pipelines.ingest.labels import LabelledReview
 SEED = 3
 KINDS = ("imdb", "snippets")
 
-JOINED = 4000
-"""Long texts joined from snippets, before any is varied."""
+LONG_TEXTS = 4000
+"""Number of long texts that are joined from snippets."""
 
-WORDS_MEDIAN, WORDS_SPREAD, WORDS_LEAST = 175, 0.6, 40
-"""IMDB's lengths are about log-normal: half have 175 words or fewer, the mean is 210, few have 1,000."""
+MEDIAN_WORDS, SPREAD, MIN_WORDS = 175, 0.6, 40
+"""The lengths of IMDB's reviews are about log-normal: the mean is 210 words, and few have 1,000."""
 
 
 def load(kind: str, validation: Path, imdb: Path | None) -> list[str]:
-    """The distinct texts of a kind, in a fixed random order. Raises BenchmarkError."""
-    order = random.Random(SEED)
+    """Return the distinct texts of a kind, shuffled with a fixed seed. Raises BenchmarkError."""
+    generator = random.Random(SEED)
     if kind == "imdb" and imdb is not None:
         texts = sorted(read_imdb(imdb))
     else:
-        films = read_films(validation)
-        texts = joined(films, order) if kind == "imdb" else sorted(itertools.chain(*films.values()))
-    order.shuffle(texts)
+        movies = read_validation(validation)
+        texts = (
+            join_snippets(movies, generator) if kind == "imdb" else sorted(itertools.chain(*movies.values()))
+        )
+    generator.shuffle(texts)
     return list(dict.fromkeys(texts))
 
 
-def read_films(validation: Path) -> dict[str, list[str]]:
-    """The validation reviews of each film, or BenchmarkError when there are none."""
+def read_validation(path: Path) -> dict[str, list[str]]:
+    """Return the validation reviews by movie. Raises BenchmarkError if there are none."""
+    movies = defaultdict(list)
     try:
-        with validation.open(newline="", encoding="utf-8") as file:
-            films = defaultdict(list)
+        with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                films[row["movie_id"]].append(row["text"])
+                movies[row["movie_id"]].append(row["text"])
     except (OSError, KeyError) as error:
-        raise BenchmarkError(f"no reviews in {validation}: make them with `make repro`") from error
-    if not films:
-        raise BenchmarkError(f"no reviews in {validation}: make them with `make repro`")
-    return films
+        raise BenchmarkError(f"{path} cannot be read: create it with `make repro`") from error
+    if not movies:
+        raise BenchmarkError(f"{path} has no reviews: create it with `make repro`")
+    return movies
 
 
-def joined(films: dict[str, list[str]], order: random.Random) -> list[str]:
-    """Texts of IMDB's lengths from snippets of one film each, in another order each time.
+def join_snippets(movies: dict[str, list[str]], generator: random.Random) -> list[str]:
+    """Join shuffled snippets of one movie to each text, with the lengths of IMDB's reviews.
 
-    Only films that reach the median length are used; a text that wants more than its film has is shorter.
+    Only movies with at least the median number of words are used, or all movies together if there are none. A
+    text is shorter than its length if its movie has too few words.
     """
     long_enough = [
-        snippets for snippets in films.values() if len(" ".join(snippets).split()) >= WORDS_MEDIAN
-    ] or [list(itertools.chain(*films.values()))]
+        snippets for snippets in movies.values() if len(" ".join(snippets).split()) >= MEDIAN_WORDS
+    ] or [list(itertools.chain(*movies.values()))]
     texts = []
-    for _ in range(JOINED):
-        wanted = max(WORDS_LEAST, int(WORDS_MEDIAN * order.lognormvariate(0, WORDS_SPREAD)))
-        snippets = order.choice(long_enough)
-        words = " ".join(order.sample(snippets, len(snippets))).split()
-        texts.append(" ".join(words[:wanted]))
+    for _ in range(LONG_TEXTS):
+        length = max(MIN_WORDS, int(MEDIAN_WORDS * generator.lognormvariate(0, SPREAD)))
+        snippets = generator.choice(long_enough)
+        words = " ".join(generator.sample(snippets, len(snippets))).split()
+        texts.append(" ".join(words[:length]))
     return texts
 
 
 def read_imdb(path: Path) -> Iterator[str]:
-    """The labelled reviews of aclImdb, from its archive or from the folder that it unpacks to."""
+    """Yield the labelled reviews of aclImdb, a folder or its archive. Raises BenchmarkError."""
     try:
-        for found in imdb(path):
-            if isinstance(found, LabelledReview):
-                yield " ".join(found.text.replace("<br />", " ").split())
+        for review in imdb(path):
+            if isinstance(review, LabelledReview):
+                yield " ".join(review.text.replace("<br />", " ").split())
     except PipelineError as error:
         raise BenchmarkError(f"--imdb {error}") from error
 
 
-def endless(texts: list[str]) -> Iterator[str]:
-    """The texts, then the same with two words swapped, and so on: as long as before, and never one twice.
+def unique_texts(texts: list[str]) -> Iterator[str]:
+    """Yield the texts, then variants of them without end, none of them twice.
 
-    Raises BenchmarkError when nothing new can be made, as of texts of a single word.
+    A variant has two words swapped, and so the same length. Raises BenchmarkError if there are no more
+    variants.
     """
-    order = random.Random(SEED)
+    generator = random.Random(SEED)
     seen: set[str] = set()
     for lap in itertools.count():
         before = len(seen)
         for text in texts:
-            new = swapped(text, order) if lap else text
-            if new not in seen:
-                seen.add(new)
-                yield new
+            variant = swap_two_words(text, generator) if lap else text
+            if variant not in seen:
+                seen.add(variant)
+                yield variant
         if len(seen) == before:
-            raise BenchmarkError(f"{len(texts)} texts are too few to go on without repeating one")
+            raise BenchmarkError(f"{len(texts)} texts are too few: no more variants of them can be made")
 
 
-def swapped(text: str, order: random.Random) -> str:
+def swap_two_words(text: str, generator: random.Random) -> str:
     words = text.split()
     if len(words) > 1:
-        one, other = order.sample(range(len(words)), 2)
+        one, other = generator.sample(range(len(words)), 2)
         words[one], words[other] = words[other], words[one]
     return " ".join(words)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.serving.processes import free_port
+from benchmarks.processes import free_port
 from tests.api.test_metrics import read, scrape
 from tests.postgres import ROOT
 

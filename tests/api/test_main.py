@@ -13,7 +13,7 @@ import asyncpg
 import httpx
 import pytest
 
-from benchmarks.serving.processes import free_port
+from benchmarks.processes import free_port
 from tests.api.conftest import PATIENT, bearer
 from tests.api.requests import MOVIE, UPDATE, create, problem
 from tests.api.waiting import until

@@ -14,7 +14,7 @@ import asyncpg
 import httpx
 import pytest
 
-from benchmarks.serving.processes import free_port
+from benchmarks.processes import free_port
 from tests.api import requests
 from tests.api.conftest import Serve
 from tests.api.requests import MOVIE, UPDATE, problem

@@ -7,85 +7,87 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.command import BenchmarkError
+from benchmarks.processes import ProcessTree, free_port
 from benchmarks.serving import load
-from benchmarks.serving.errors import BenchmarkError
-from benchmarks.serving.processes import Family, free_port, new_mark, wait_until
+from benchmarks.wrk import find_wrk
 
 needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="apt-get install wrk")
-STUB = Path(__file__).with_name("stub.py")
-SECOND = 1_000_000
+STUB_SERVER = Path(__file__).with_name("stub_server.py")
+MICROSECONDS = 1_000_000
 
 
-def output(*answers: tuple[float, float, int], sockets: int = 0) -> str:
-    lines = [f"answer {start * SECOND:.0f} {end * SECOND:.0f} {status}" for start, end, status in answers]
+def output(*responses: tuple[float, float, int], sockets: int = 0) -> str:
+    """Return the output of wrk.lua for responses of start, end and status."""
+    lines = [
+        f"response {start * MICROSECONDS:.0f} {end * MICROSECONDS:.0f} {status}"
+        for start, end, status in responses
+    ]
     return "\n".join(["Running 4s test", "  4 threads and 4 connections", *lines, f"sockets {sockets}"])
 
 
-def test_counts_good_answers_up_to_the_last() -> None:
-    """Two batches of two, one a second and a half: the third was not done when the clock stopped at 4."""
-    seen = load.parse(output((10, 11.5, 200), (10, 11.5, 200), (11.5, 13, 200), (11.5, 13, 200)), 4, 10)
-    assert seen.throughput == pytest.approx(4 / 3)
-    assert (seen.answers, seen.errors, seen.repeats) == (4, 0, 0)
-    assert seen.p50 == pytest.approx(1.5)
+def test_throughput_is_counted_up_to_the_last_response() -> None:
+    """Batches of two take 1.5 seconds; after 4 seconds, the third batch is not finished."""
+    found = load.parse(output((10, 11.5, 200), (10, 11.5, 200), (11.5, 13, 200), (11.5, 13, 200)), 4, 10)
+    assert found.throughput == pytest.approx(4 / 3)
+    assert (found.successful, found.errors, found.repeats) == (4, 0, 0)
+    assert found.p50 == pytest.approx(1.5)
 
 
-def test_a_server_that_gets_stuck_is_counted_to_the_end() -> None:
-    seen = load.parse(output((10, 10.5, 200), (10.5, 11, 200)), 4, 10)
-    assert seen.throughput == pytest.approx(2 / 4)
+def test_throughput_of_a_stuck_server_is_counted_up_to_the_end() -> None:
+    found = load.parse(output((10, 10.5, 200), (10.5, 11, 200)), 4, 10)
+    assert found.throughput == pytest.approx(2 / 4)
 
 
-def test_bad_answers_are_errors_and_have_no_latency() -> None:
-    seen = load.parse(output((0, 0.001, 503), (0, 2, 200), (0, 0.001, 302), sockets=4), 2, 10)
-    assert (seen.answers, seen.errors) == (1, 6)
-    assert seen.p50 == seen.p99 == pytest.approx(2)
+def test_failed_requests_are_errors_without_latency() -> None:
+    found = load.parse(output((0, 0.001, 503), (0, 2, 200), (0, 0.001, 302), sockets=4), 2, 10)
+    assert (found.successful, found.errors) == (1, 6)
+    assert found.p50 == found.p99 == pytest.approx(2)
 
 
-def test_no_answer_at_all() -> None:
-    seen = load.parse(output(sockets=32), 2, 10)
-    assert (seen.throughput, seen.answers, seen.errors) == (0, 0, 32)
-    assert math.isnan(seen.p50)
+def test_no_response() -> None:
+    found = load.parse(output(sockets=32), 2, 10)
+    assert (found.throughput, found.successful, found.errors) == (0, 0, 32)
+    assert math.isnan(found.p50)
 
 
-def test_texts_sent_twice_are_counted() -> None:
+def test_repeated_texts_are_counted() -> None:
     assert load.parse(output(*[(0, 1, 200)] * 5), 1, 3).repeats == 2
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.5, 51), (0.95, 96), (0.99, 100), (1, 100)])
-def test_percentile(share: float, expected: int) -> None:
-    assert load.percentile(range(1, 101), share) == expected
-
-
-def test_wrk_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_wrk_is_an_error_with_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(BenchmarkError, match="apt-get install wrk"):
-        load.find_wrk()
+        find_wrk()
 
 
 @pytest.fixture
-def stub(tmp_path: Path) -> Iterator[str]:
+def stub_server(tmp_path: Path) -> Iterator[str]:
     port = free_port()
-    with Family(new_mark()) as family:
-        family.start([sys.executable, str(STUB), str(port), "positive"], {}, tmp_path / "log", tmp_path)
-        wait_until(lambda: not port_is_free(port), family, 20)
+    with ProcessTree() as processes:
+        command = [sys.executable, str(STUB_SERVER), str(port), "positive"]
+        processes.start(command, {}, tmp_path / "log", tmp_path)
+        processes.wait_until(lambda: is_listening(port), 20)
         yield f"http://127.0.0.1:{port}/"
 
 
-def port_is_free(port: int) -> bool:
+def is_listening(port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @needs_wrk
-def test_real_wrk(stub: str) -> None:
-    """Every client sends texts of its own, quotes and all, and each failure is seen."""
+@pytest.mark.process
+def test_wrk_sends_each_text_once_and_counts_the_errors(stub_server: str) -> None:
     texts = [f'"{number}"\n ü \\' + (" boom" if number == 5 else "") for number in range(200_000)]
-    seen = load.generate(stub, texts, lambda text: {"text": text}, clients=4, seconds=1)
-    assert seen.answers > 10
-    assert (seen.errors, seen.repeats) == (1, 0)
-    assert 0 < seen.p50 <= seen.p95 <= seen.p99 < 1
+    found = load.generate(stub_server, texts, lambda text: {"text": text}, clients=4, seconds=1)
+    assert found.successful > 10
+    assert (found.errors, found.repeats) == (1, 0)
+    assert 0 < found.p50 <= found.p95 <= found.p99 < 1
 
 
 @needs_wrk
-def test_nobody_listens() -> None:
+@pytest.mark.process
+def test_a_refused_connection_is_an_error() -> None:
     with pytest.raises(BenchmarkError, match="wrk failed"):
         load.generate(f"http://127.0.0.1:{free_port()}/", ["a"], lambda text: text, clients=1, seconds=1)

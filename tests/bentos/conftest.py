@@ -19,7 +19,7 @@ from bentoml._internal.models import ModelStore
 from filelock import FileLock
 from mlflow import MlflowClient
 
-from benchmarks.serving.processes import free_port
+from benchmarks.processes import free_port
 from bentos.sentiment.champion import store
 from bentos.sentiment.settings import Settings
 from tests.bentos.registration import register

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks.serving.processes import free_port
+from benchmarks.processes import free_port
 from bentos.sentiment.champion import files, store
 from bentos.sentiment.registry import NoChampionError, RegistryError
 from bentos.sentiment.settings import Settings

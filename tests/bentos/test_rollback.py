@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.serving.processes import free_port
+from benchmarks.processes import free_port
 from bentos.sentiment.promote import main
 from bentos.sentiment.promotion import history
 from tests.bentos.conftest import READY_SECONDS, ROOT, MlflowServer, Registry

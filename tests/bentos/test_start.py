@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving.processes import free_port
+from benchmarks.processes import free_port
 from bentos.sentiment.champion import files
 from bentos.sentiment.settings import Settings
 from tests.bentos.conftest import READY_SECONDS, ROOT, Registry, Server, serve, serve_command

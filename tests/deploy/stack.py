@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.serving.processes import free_ports
+from benchmarks.processes import free_ports
 from deploy.local.down import bring_down
 from deploy.local.processes import stack_processes
 from deploy.local.settings import StackError

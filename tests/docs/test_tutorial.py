@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving.processes import free_ports
+from benchmarks.processes import free_ports
 from tests import warm_stages
 from tests.project import NO_MANNERS, ROOT, Project
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from benchmarks.serving.processes import free_ports
+from benchmarks.processes import free_ports
 from deploy.backup.sqlite import Sqlite
 from tests.deploy.stack import Stack, stack_folder
 from tests.e2e.collector import Collector

@@ -5,7 +5,7 @@ from threading import Barrier
 import pytest
 from mlflow import MlflowClient
 
-from benchmarks.serving.processes import free_port
+from benchmarks.processes import free_port
 from pipelines.core.mlflow_store import make_experiment
 from tests.pipelines.mlflow_server import server
 from tests.pipelines.processes import together

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from benchmarks.serving.processes import free_port
+from benchmarks.processes import free_port
 from pipelines.core.errors import PipelineError
 from pipelines.train.metric_outbox import MetricOutbox
 from tests.pipelines.mlflow_server import server

@@ -1,11 +1,11 @@
-"""`python stub.py PORT LABEL`: a server that finds every text LABEL, and fails on those with `boom`."""
+"""A server that returns the label LABEL, or status 500 if the text has `boom`. Arguments: PORT LABEL."""
 
 import json
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class Stub(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
@@ -21,4 +21,4 @@ class Stub(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Stub).serve_forever()
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

@@ -1,11 +1,11 @@
-"""LitServe with its batching on, one worker."""
+"""LitServe with batching and one worker."""
 
 import os
 from typing import Any
 
 import litserve
 
-from benchmarks.serving.contenders.classifier import BATCH, BATCH_WAIT_SECONDS, HOST, Classifier
+from benchmarks.serving.peers.classifier import BATCH, BATCH_WAIT_SECONDS, HOST, Classifier
 
 
 class Sentiment(litserve.LitAPI):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Ray Serve with @serve.batch, one replica in a cluster of this machine alone."""
+"""Ray Serve with @serve.batch and one replica, in a cluster of one machine."""
 
 import os
 from typing import Any
@@ -7,15 +7,15 @@ import ray
 from ray import serve
 from starlette.requests import Request
 
-from benchmarks.serving.contenders.classifier import BATCH, BATCH_WAIT_SECONDS, HOST, Classifier
+from benchmarks.serving.peers.classifier import BATCH, BATCH_WAIT_SECONDS, HOST, Classifier
 
 MEBIBYTE = 2**20
 
 
-# Ray gives a replica that asks for one CPU one torch thread; this one may use every core, like the others.
+# Ray limits PyTorch to the number of CPUs that a replica requests. The other peers may use all cores.
 @serve.deployment(
     num_replicas=1,
-    max_ongoing_requests=16 * BATCH,  # the default of 5 would keep batches from filling
+    max_ongoing_requests=16 * BATCH,  # with the default of 5, batches never fill
     ray_actor_options={"num_cpus": 0, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(os.cpu_count())}}},
 )
 class Sentiment:

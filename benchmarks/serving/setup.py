@@ -1,26 +1,22 @@
-"""Where one run of the benchmark finds its model and keeps what it makes."""
+"""The model, the environments and the scratch folder of one benchmark run."""
 
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.serving.errors import BenchmarkError
-
-ROOT = Path(__file__).resolve().parents[2]
-OTHERS = ("BENTOML_", "BENTO_URL", "DATABASE_URL", "MLFLOW_", "PYTHON", "RAY_", "VIRTUAL_ENV")
-"""Variables of the user's own stack, which no contender may see."""
+from benchmarks.command import BenchmarkError
+from benchmarks.processes import clean_environment
 
 
 @dataclass(frozen=True)
-class Place:
-    """`model` is a DistilBERT folder of transformers, `export` the served form, `scratch` ours alone."""
+class Setup:
+    """The paths of a run; `max_tokens` is the length to which every contender truncates texts."""
 
-    model: Path
-    export: Path
-    peers: Path  # the virtual environment of the peers
-    scratch: Path
+    model: Path  # DistilBERT in transformers' format
+    export: Path  # the same model as exported for the engine
+    peers: Path  # virtual environment of the peers
+    scratch: Path  # temporary
     max_tokens: int
 
     @property
@@ -29,18 +25,14 @@ class Place:
 
     @property
     def serving(self) -> Path:
-        """The export, cut at our `max_tokens`: the bare engine runs it and the registry holds it."""
+        """The copy of the export with `max_tokens`, which the engine loads and the registry contains."""
         return self.scratch / "serving"
 
     @property
-    def registry(self) -> str:
-        return f"sqlite:///{self.scratch / 'mlflow.db'}"
-
-    @property
     def environment(self) -> dict[str, str]:
-        """Of our own processes: the project's environment, a registry of the benchmark's own."""
+        """The environment of this project's processes, with a temporary MLflow registry."""
         return self._environment(Path(sys.executable).parent) | {
-            "MLFLOW_TRACKING_URI": self.registry,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{self.scratch / 'mlflow.db'}",
             "BENTOML_HOME": str(self.scratch / "bentoml"),
         }
 
@@ -54,12 +46,12 @@ class Place:
         }
 
     def _environment(self, programs: Path) -> dict[str, str]:
-        return inherited(os.environ) | {
+        return clean_environment() | {
             "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONUNBUFFERED": "1",
             "NO_PROXY": "127.0.0.1,localhost",
             "HF_HUB_OFFLINE": "1",
-            # Nobody phones home; BentoML takes the word `true` only.
+            # No telemetry. BentoML accepts only the value `true`.
             "DO_NOT_TRACK": "true",
             "BENTOML_DO_NOT_TRACK": "true",
             "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -67,16 +59,12 @@ class Place:
         }
 
     def check(self, peers: bool) -> None:
-        """Raise BenchmarkError for what is missing; `peers` says whether their environment is needed."""
+        """Raise BenchmarkError if the model or, where `peers` is true, their environment is missing."""
         for file in (self.model / "config.json", self.export / "model.xml"):
             if not file.is_file():
-                raise BenchmarkError(f"there is no {file}: train a model with `make repro promote`")
+                raise BenchmarkError(f"{file} is missing: train a model with `make repro promote`")
         if peers and not Path(self.peers_python).exists():
             raise BenchmarkError(
-                f"there is no {self.peers_python}: install the peers with `make peers`,"
-                " or leave them out with --contenders ours-api,ours-bento,engine"
+                f"{self.peers_python} is missing: install the peers with `make peers`,"
+                " or omit them with --contenders ours-api,ours-bento,engine"
             )
-
-
-def inherited(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if not name.startswith(OTHERS)}

@@ -1,4 +1,4 @@
-"""The model as a user of transformers holds it: torch, fp32, as many threads as torch chooses."""
+"""The model in transformers, with the defaults of PyTorch: fp32, and its own number of threads."""
 
 import os
 from typing import Any
@@ -11,14 +11,14 @@ MAX_TOKENS = int(os.environ["BENCHMARK_MAX_TOKENS"])
 HOST = "127.0.0.1"
 
 BATCH = 16
-"""Texts in a batch of those who batch: where more gained nothing on a CPU."""
+"""Maximum batch size of the peers that batch. Larger batches gained nothing on a CPU."""
 
 BATCH_WAIT_SECONDS = 0.01
-"""How long a batch may wait for company: Ray Serve's default, and what LitServe's examples set."""
+"""Maximum time to wait for a full batch: the default of Ray Serve, and the value in LitServe's examples."""
 
 
 class Classifier:
-    """Texts in one padded batch through the model: what one writes behind a batching decorator."""
+    """Classifies texts in one padded batch."""
 
     def __init__(self) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(MODEL)
@@ -26,7 +26,7 @@ class Classifier:
 
     @torch.inference_mode()
     def __call__(self, texts: list[str]) -> list[dict[str, Any]]:
-        """One {label, score} a text, in order."""
+        """Return {label, score} for each text, in order."""
         batch = self.tokenizer(
             texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
         )

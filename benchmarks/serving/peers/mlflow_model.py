@@ -1,4 +1,4 @@
-"""The model as an MLflow model, for `mlflow models serve`, written to BENCHMARK_SCRATCH/model."""
+"""Save the model for `mlflow models serve` in BENCHMARK_SCRATCH/model."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import mlflow.transformers
 from mlflow.models import infer_signature
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from benchmarks.serving.contenders.classifier import MAX_TOKENS, MODEL
+from benchmarks.serving.peers.classifier import MAX_TOKENS, MODEL
 
 
 def save(folder: Path) -> None:
@@ -18,7 +18,7 @@ def save(folder: Path) -> None:
         task="text-classification",
         model_config={"truncation": True, "max_length": MAX_TOKENS},
         signature=infer_signature(["A fine film."], [{"label": "positive", "score": 0.99}]),
-        pip_requirements=["torch", "transformers"],  # else MLflow runs the model to find out
+        pip_requirements=["torch", "transformers"],  # otherwise MLflow runs the model to infer them
     )
 
 
