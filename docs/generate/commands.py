@@ -24,9 +24,7 @@ PACKAGES = {
     "benchmarks": "Benchmarks",
 }
 # Started by other processes, with arguments that only these know.
-INTERNAL = re.compile(
-    r"benchmarks\.(serving|training)\..+|deploy\.(env|local\.launch)|bentos\..*\.champion"
-)
+INTERNAL = re.compile(r"benchmarks\.(serving|training)\..+|deploy\.(env|local\.launch)|bentos\..*\.champion")
 WIDTH = "86"
 
 
