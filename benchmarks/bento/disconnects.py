@@ -66,7 +66,7 @@ async def measure(bento: Bento, options: argparse.Namespace) -> dict[str, object
         "disconnected_clients": options.waves * options.clients,
         "cancelled_requests": int(bento.metric('sentiment_requests_refused_total{status="499"')),
         "classified": int(classified),
-        "classified_for_nobody": int(classified - answered),
+        "classified_after_disconnect": int(classified - answered),
         "steady_requests": len(responses),
         "failed": sum(response.status != 200 for response in responses),
         "before_ms": latency_ms(before),
