@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from benchmarks.ablation import __main__ as benchmark
 from benchmarks.ablation import plot, table
 from benchmarks.ablation.table import UNCHANGED, Answers
-from tests.project import NO_MANNERS, ROOT, make_project
+from tests.project import NO_BEHAVIOUR_LIMITS, ROOT, make_project
 
 
 def answers(change: str, seed: int, right: str) -> Answers:
@@ -91,7 +91,7 @@ def test_every_change_is_an_experiment_and_a_run(reviews: Path, tmp_path: Path) 
     project.set_params(
         train={"epochs": 1, "max_tokens": 16},
         export={"precision": "fp32", "max_accuracy_loss": 1.0},
-        evaluate=NO_MANNERS,
+        evaluate=NO_BEHAVIOUR_LIMITS,
     )
     project.commit("short")
     changes = ["train.layer_decay=2", "train.learning_rate=0.001", "train.dropout=0.2"]

@@ -1,6 +1,8 @@
-"""Stages in processes of their own, which can be killed, without the ten seconds that their imports take.
+"""Processes that start fast, forked from multiprocessing's server after it has imported PyTorch and MLflow.
 
-The processes are forked from a server that has imported PyTorch, transformers and MLflow once.
+They run stages, which can be interrupted or killed, and functions that must run at the same moment.
+tests/warm_stages cannot replace them: its processes run commands, as DVC starts them, and not functions of a
+test, such as one that stops a stage inside a method. Commands of DVC cannot be forked from this server.
 """
 
 import contextlib
@@ -31,7 +33,9 @@ from pipelines.sweep import __main__ as sweep
 from pipelines.train import __main__ as train
 from tests.project import ROOT, environment
 
-PATIENCE = 600  # seconds; a limit for what hangs, not a measure of speed
+TIMEOUT_SECONDS = 600
+"""After which a process is considered to hang."""
+
 # In the order of dvc.yaml.
 STAGES = {
     "prepare": prepare.main,
@@ -45,31 +49,33 @@ COMMANDS = STAGES | {"lineage": lineage.main, "sweep": sweep.main}
 
 
 def forkserver() -> Any:
-    """The multiprocessing context; its server imports this module, and `tests.pipelines.runs`, once."""
+    """Return the multiprocessing context, whose server has imported this module and tests.pipelines.runs."""
     context: Any = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "tests.pipelines.runs"])
-    with contextlib.chdir(ROOT):  # where the server finds `tests`
+    with contextlib.chdir(ROOT):  # so that the server can import `tests`
         fork.ensure_running()
     return context
 
 
-def together(count: int, target: Callable[[str, Barrier, Connection], None], word: str) -> list[Any]:
-    """What `count` processes send that run `target` with this word at once."""
+def run_concurrently(
+    count: int, target: Callable[[str, Barrier, Connection], None], argument: str
+) -> list[Any]:
+    """Run `target` with the argument in `count` processes, and return what each of them sends."""
     context = forkserver()
     barrier = context.Barrier(count)
     pipes = [context.Pipe(duplex=False) for _ in range(count)]
-    processes = [context.Process(target=target, args=(word, barrier, sender)) for _, sender in pipes]
+    processes = [context.Process(target=target, args=(argument, barrier, sender)) for _, sender in pipes]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(PATIENCE)
+        process.join(TIMEOUT_SECONDS)
     assert [process.exitcode for process in processes] == [0] * count
     return [receiver.recv() for receiver, _ in pipes]
 
 
 @dataclass(frozen=True)
 class Running:
-    """A stage or command at work."""
+    """A process that runs a stage or a command."""
 
     process: BaseProcess
     log: Path
@@ -79,21 +85,21 @@ class Running:
         return self.log.read_text()
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        give_up = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while not condition():
             assert self.process.is_alive(), self.output
-            assert time.monotonic() < give_up, self.output
+            assert time.monotonic() < deadline, self.output
             time.sleep(0.1)
 
-    def send(self, sign: signal.Signals) -> int:
-        """Send the signal; the exit code that follows."""
+    def send(self, number: signal.Signals) -> int:
+        """Send the signal, wait until the process ends, and return its exit code."""
         assert self.process.pid is not None
-        os.kill(self.process.pid, sign)
-        return self.end()
+        os.kill(self.process.pid, number)
+        return self.wait()
 
-    def end(self) -> int:
-        """The exit code."""
-        self.process.join(PATIENCE)
+    def wait(self) -> int:
+        """Wait until the process ends and return its exit code."""
+        self.process.join(TIMEOUT_SECONDS)
         assert self.process.exitcode is not None, self.output
         return self.process.exitcode
 
@@ -102,7 +108,7 @@ class Running:
 def running(
     folder: Path, name: str, *words: str, held: Event | None = None, method: str = ""
 ) -> Iterator[Running]:
-    """`python -m pipelines.NAME WORDS` in `folder`; killed at the end."""
+    """Run `python -m pipelines.NAME WORDS` in `folder` during the block; kill it at the end."""
     log = folder.with_name(f"{name}-{time.monotonic_ns()}.log")
     process = forkserver().Process(
         target=_run, args=(folder, name, words, environment({}), log, log, held, method), daemon=True
@@ -117,27 +123,27 @@ def running(
 
 @contextlib.contextmanager
 def held_stage(folder: Path, stage: str, method: str) -> Iterator[Running]:
-    """The stage in `folder`, asleep in `method` of `pipelines.core.checkpoints` after its first call.
+    """Run the stage in `folder` until the end of the first call to `method` of pipelines.core.checkpoints.
 
-    It sleeps until a signal comes, so that no test has to be faster than a training.
+    There it sleeps until it receives a signal, so that a test can interrupt a training at a known point.
     """
     held = forkserver().Event()
-    with running(folder, stage, held=held, method=method) as found:
-        found.wait_until(held.is_set)
-        yield found
+    with running(folder, stage, held=held, method=method) as process:
+        process.wait_until(held.is_set)
+        yield process
 
 
 def run_stage(
     folder: Path, stage: str, *words: str, check: bool = True, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m pipelines.STAGE WORDS` in `folder`; `check` shows its output when it fails."""
+    """Run `python -m pipelines.STAGE WORDS` in `folder`; with `check`, assert that it succeeds."""
     with tempfile.TemporaryDirectory() as scratch:
         out, err = Path(scratch, "out"), Path(scratch, "err")
         process = forkserver().Process(
             target=_run, args=(folder, stage, words, environment(env or {}), out, err)
         )
         process.start()
-        process.join(PATIENCE)
+        process.join(TIMEOUT_SECONDS)
         if process.exitcode is None:
             process.kill()
             process.join()
@@ -158,12 +164,12 @@ def _run(
     held: Event | None = None,
     method: str = "",
 ) -> None:
-    # A parent under nohup ignores Ctrl-C, and its children would too.
+    # Under nohup, the parent ignores SIGINT, and its children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for path, descriptor in ((out, 1), (err, 2)):
         with path.open("a") as file:
             os.dup2(file.fileno(), descriptor)
-    os.environ.clear()  # the server's
+    os.environ.clear()
     os.environ.update(env)
     sys.argv = [stage, *words]
     os.chdir(folder)
@@ -173,6 +179,7 @@ def _run(
 
 
 def _hold(held: Event, method: str) -> None:
+    """Make the method set `held` after its work, and then sleep."""
     owner, _, name = method.partition(".")
     kind = getattr(checkpoints, owner)
     original = getattr(kind, name)
@@ -180,6 +187,6 @@ def _hold(held: Event, method: str) -> None:
     def then_sleep(*args: Any, **kwargs: Any) -> None:
         original(*args, **kwargs)
         held.set()
-        time.sleep(PATIENCE)
+        time.sleep(TIMEOUT_SECONDS)
 
     setattr(kind, name, then_sleep)

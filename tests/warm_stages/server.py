@@ -1,4 +1,4 @@
-"""Imports what the stages import, then forks a process for each request."""
+"""The server: imports the third-party modules of the stages, then forks a process for each request."""
 
 import atexit
 import contextlib
@@ -19,7 +19,7 @@ POLL_SECONDS = 2
 
 
 def preload() -> None:
-    """Load the stages' third-party modules; the stages' own are left to each project's copy of them."""
+    """Load the third-party modules of the stages; each process imports the project's own from its folder."""
     import pipelines.evaluate.__main__
     import pipelines.export.__main__
     import pipelines.prepare.__main__
@@ -32,7 +32,7 @@ def preload() -> None:
 
 
 def serve(path: Path, owner: int) -> None:
-    """Fork for every request until the process `owner` has ended."""
+    """Fork a process for every request, until the process `owner` has ended."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path.with_suffix(".new")))
     listener.listen(64)
@@ -47,13 +47,13 @@ def serve(path: Path, owner: int) -> None:
                 selector.register(client, selectors.EVENT_READ, ("client", pid))
                 selector.register(child, selectors.EVENT_READ, ("child", pid, client))
             elif key.data[0] == "client":
-                pass_signal(selector, key.fileobj, key.data[1])
+                forward_signal(selector, key.fileobj, key.data[1])
             else:
                 report_exit(selector, key.fileobj, *key.data[1:])
 
 
-def pass_signal(selector: selectors.BaseSelector, client: Any, pid: int) -> None:
-    """Send the child the signal that its command received; SIGKILL if the command was killed."""
+def forward_signal(selector: selectors.BaseSelector, client: Any, pid: int) -> None:
+    """Send the child the signal that its command received, or SIGKILL if the command was killed."""
     try:
         number = client.recv(1)
     except ConnectionResetError:
@@ -64,6 +64,7 @@ def pass_signal(selector: selectors.BaseSelector, client: Any, pid: int) -> None
 
 
 def report_exit(selector: selectors.BaseSelector, child: Any, pid: int, client: socket.socket) -> None:
+    """Send the child's exit status to its command, unless the command was killed."""
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     selector.unregister(child)
     os.close(child)
@@ -75,6 +76,7 @@ def report_exit(selector: selectors.BaseSelector, child: Any, pid: int, client: 
 
 
 def fork(client: socket.socket) -> int:
+    """Read a request and fork a process that runs it; return the process id."""
     header, streams, _, _ = socket.recv_fds(client, 4, 3)
     body = b""
     while len(body) < int.from_bytes(header, "big"):
@@ -95,7 +97,7 @@ def fork(client: socket.socket) -> int:
 
 
 def run(request: dict[str, Any], streams: list[int]) -> int:
-    """Run the module as `python -m` would; its exit status."""
+    """Run the module as `python -m` would, and return its exit status."""
     os.setsid()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -110,10 +112,10 @@ def run(request: dict[str, Any], streams: list[int]) -> int:
     try:
         runpy.run_module(request["argv"][0], run_name="__main__", alter_sys=True)
         status = 0
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     return status

@@ -1,4 +1,4 @@
-"""Turns `python -m pipelines.STAGE` into a request to the server; Python imports this module at start."""
+"""Turns `python -m pipelines.STAGE` into a request to the server. Python imports this module at startup."""
 
 import json
 import os
@@ -10,7 +10,7 @@ STAGES = {f"pipelines.{name}" for name in ("prepare", "pretrain", "train", "expo
 
 
 def forward(path: str) -> None:
-    """Have the server run this command, pass signals on, and exit as the command did."""
+    """Have the server run this command, forward signals to it, and exit with its status."""
     server = socket.socket(socket.AF_UNIX)
     server.connect(path)
     request = {
