@@ -44,7 +44,7 @@ def variables(settings: type[BaseSettings]) -> set[str]:
 def environment(more: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for a command in a project, without variables that name another store or folder.
 
-    Stages that the command starts are forked with their imports done (tests.warm_stages).
+    Commands of the pipeline in it are forked with their imports done (tests.warm_stages).
     """
     excluded = ("MLFLOW_", "DVC_", "SWEEP_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(excluded)}
@@ -71,6 +71,12 @@ class Project:
         )
         assert not check or done.returncode == 0, f"{words}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done
+
+    def run_module(
+        self, name: str, *words: str, check: bool = True, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `python -m pipelines.NAME WORDS` in the project."""
+        return self.run("python", "-m", f"pipelines.{name}", *words, check=check, env=env)
 
     def set_params(self, **changes: Mapping[str, object]) -> None:
         """Change sections of params.yaml."""

@@ -51,8 +51,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory, reviews: Path) -> Project:
     """
 
     def make(folder: Path) -> None:
-        from tests.pipelines.processes import STAGES, run_stage
-
         (folder / "project").mkdir()
         project = make_project(folder / "project", reviews, count=1000)
         project.set_params(train={"epochs": 1, "max_tokens": 32})
@@ -60,9 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, reviews: Path) -> Project:
         project.set_params(export={"max_accuracy_loss": 0.05})
         project.set_params(evaluate=NO_BEHAVIOUR_LIMITS)
         project.commit("a short training")
-        for stage in STAGES:
-            run_stage(project.folder, stage)
-        project.run("dvc", "commit", "--force")
+        project.run("dvc", "repro")
 
     original = Project(make_once(tmp_path_factory, "trained", make) / "project")
     if WORKER not in os.environ:

@@ -21,7 +21,6 @@ from pipelines.register.candidates import LINEAGE
 from pipelines.register.registry import version_of
 from pipelines.served_form.classifier import Classifier, probabilities
 from pipelines.statistics.calibration import fit_temperature
-from tests.pipelines.processes import run_stage
 from tests.project import Project, copy_project
 
 # The tests share a project and run in the order of this file.
@@ -189,7 +188,7 @@ def test_the_reference_is_calibrated(trained: Project) -> None:
 
 def test_registering_again_changes_nothing(trained: Project, client: MlflowClient) -> None:
     before = [dict(version) for version in client.search_model_versions("name = 'sentiment'")]
-    run_stage(trained.folder, "register")
+    trained.run_module("register")
     assert [dict(version) for version in client.search_model_versions("name = 'sentiment'")] == before
 
 
@@ -254,7 +253,7 @@ def test_a_queued_experiment_logs_to_the_projects_store(compared: Compared, run:
     assert run_ids == {"": run.info.run_id, "worse": worse.info.run_id}
     assert float(rows["worse"]["train.epochs"]) == 0.05
     assert float(rows["worse"]["accuracy"]) == pytest.approx(worse.data.metrics["accuracy"], abs=1e-4)
-    output = run_stage(project.folder, "lineage", "--experiment", "worse").stdout
+    output = project.run_module("lineage", "--experiment", "worse").stdout
     assert worse.info.run_id in output
 
 
@@ -284,16 +283,14 @@ def test_a_version_is_restored_and_reproduced(compared: Compared, tmp_path: Path
     version = version_of(compared.client, worse).version
     params = (project.folder / "params.yaml").read_text()
     lineage = ("--version", str(version))
-    done = run_stage(project.folder, "lineage", *lineage, "--into", str(tmp_path / "restored"), "--repro")
+    done = project.run_module("lineage", *lineage, "--into", str(tmp_path / "restored"), "--repro")
     assert "bit for bit" in done.stdout.splitlines()[-1]
     assert worse.data.tags["git_sha"] in done.stdout
     assert "epochs: 0.05" in (tmp_path / "restored" / "params.yaml").read_text()
     assert (project.folder / "params.yaml").read_text() == params
     metrics = tmp_path / "restored/results/evaluate/metrics.json"
     metrics.write_text(json.dumps({"accuracy": worse.data.metrics["accuracy"] + 0.01}))
-    differing = run_stage(
-        project.folder, "lineage", *lineage, "--check", str(tmp_path / "restored"), check=False
-    )
+    differing = project.run_module("lineage", *lineage, "--check", str(tmp_path / "restored"), check=False)
     assert differing.returncode == 1
     assert "not reproduced within 0.005" in differing.stderr
 
@@ -309,7 +306,7 @@ def test_a_version_is_restored_and_reproduced(compared: Compared, tmp_path: Path
 def test_lineage_of_something_unknown_is_an_error(
     trained: Project, words: tuple[str, ...], message: str
 ) -> None:
-    done = run_stage(trained.folder, "lineage", *words, check=False)
+    done = trained.run_module("lineage", *words, check=False)
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -317,7 +314,7 @@ def test_lineage_of_something_unknown_is_an_error(
 
 def test_a_manually_registered_version_cannot_be_restored(trained: Project, client: MlflowClient) -> None:
     version = client.create_model_version("sentiment", source=str(trained.folder / "results/train/model"))
-    done = run_stage(trained.folder, "lineage", "--version", str(version.version), check=False)
+    done = trained.run_module("lineage", "--version", str(version.version), check=False)
     client.delete_model_version("sentiment", version.version)
     assert done.returncode == 1
     assert "registered manually" in done.stderr
@@ -328,7 +325,7 @@ def test_a_stage_without_its_mlflow_store_asks_for_a_forced_repro(
 ) -> None:
     shutil.copy(empty_store, tmp_path / "other.db")
     other_store = f"sqlite:///{tmp_path / 'other.db'}"
-    done = run_stage(trained.folder, "evaluate", check=False, env={"MLFLOW_TRACKING_URI": other_store})
+    done = trained.run_module("evaluate", check=False, env={"MLFLOW_TRACKING_URI": other_store})
     assert done.returncode == 1
     assert "dvc repro --force" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

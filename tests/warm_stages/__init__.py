@@ -1,7 +1,7 @@
-"""Fast start of the pipeline's stages: they are forked from a server that has PyTorch and MLflow loaded.
+"""Fast start of the pipeline's commands: they are forked from a server that has PyTorch and MLflow loaded.
 
 The imports of a stage take 5 to 15 seconds, longer than its work on test data. In the environment that
-`environment()` returns, the command `python -m pipelines.STAGE` asks the server to fork a process for it,
+`environment()` returns, the command `python -m pipelines.NAME` asks the server to fork a process for it,
 even if DVC starts the command. The process runs the code of its working directory with the caller's
 arguments, environment and standard streams. It receives the signals sent to the command and dies if the
 command is killed. Only third-party modules are loaded in advance.
@@ -26,7 +26,7 @@ servers: list[subprocess.Popen[bytes]] = []
 
 @cache
 def environment() -> dict[str, str]:
-    """Return the variables that make stages use the server. All workers of a test run share one server."""
+    """Return the variables that make commands use the server. All workers of a test run share one server."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     folder = Path(tempfile.gettempdir()) / f"warm-stages-{run}"
     folder.mkdir(mode=0o700, exist_ok=True)

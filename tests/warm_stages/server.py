@@ -1,4 +1,4 @@
-"""The server: imports the third-party modules of the stages, then forks a process for each request."""
+"""The server: imports the third-party modules of the pipeline, then forks a process for each request."""
 
 import atexit
 import contextlib
@@ -11,20 +11,24 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
 
 POLL_SECONDS = 2
+HOLD_SECONDS = 600
 
 
 def preload() -> None:
-    """Load the third-party modules of the stages; each process imports the project's own from its folder."""
+    """Load the third-party modules of the pipeline; each process imports the pipeline from its folder."""
     import pipelines.evaluate.__main__
     import pipelines.export.__main__
+    import pipelines.lineage.__main__
     import pipelines.prepare.__main__
     import pipelines.pretrain.__main__
     import pipelines.register.__main__
+    import pipelines.sweep.__main__
     import pipelines.train.__main__  # noqa: F401
 
     for name in [name for name in sys.modules if name.partition(".")[0] == "pipelines"]:
@@ -109,6 +113,8 @@ def run(request: dict[str, Any], streams: list[int]) -> int:
     os.chdir(request["cwd"])
     sys.path[0] = request["cwd"]
     sys.argv = [sys.argv[0], *request["argv"][1:]]
+    if method := os.environ.pop("WARM_STAGES_HOLD", ""):
+        hold(method, Path(os.environ["WARM_STAGES_HELD"]))
     try:
         runpy.run_module(request["argv"][0], run_name="__main__", alter_sys=True)
         status = 0
@@ -119,6 +125,22 @@ def run(request: dict[str, Any], streams: list[int]) -> int:
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     return status
+
+
+def hold(method: str, held: Path) -> None:
+    """Make a method of pipelines.core.checkpoints create the file `held` after its work, and then sleep."""
+    from pipelines.core import checkpoints
+
+    class_name, _, name = method.partition(".")
+    owner = getattr(checkpoints, class_name)
+    original = getattr(owner, name)
+
+    def work_and_sleep(*args: Any, **kwargs: Any) -> None:
+        original(*args, **kwargs)
+        held.touch()
+        time.sleep(HOLD_SECONDS)
+
+    setattr(owner, name, work_and_sleep)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from pipelines.core.checkpoints import COMPLETE, Checkpoints, find_checkpoints
 from pipelines.core.errors import PipelineError
 from pipelines.core.wheels import sha256
-from tests.pipelines.processes import held_stage, run_stage
+from tests.pipelines.processes import held_stage
 from tests.project import Project, make_project
 
 
@@ -31,8 +31,8 @@ def prepared(
     )
     (project.folder / "var").mkdir(exist_ok=True)
     shutil.copy(empty_store, project.folder / "var" / "mlflow.db")
-    run_stage(project.folder, "prepare")
-    run_stage(project.folder, "pretrain")
+    project.run_module("prepare")
+    project.run_module("pretrain")
     return project
 
 
@@ -48,12 +48,12 @@ def test_an_interrupted_and_killed_training_has_the_same_result(
 ) -> None:
     shutil.copytree(prepared.folder, tmp_path / "uninterrupted")
     uninterrupted = Project(tmp_path / "uninterrupted")
-    run_stage(uninterrupted.folder, "train")
-    with held_stage(untrained.folder, "train", "Checkpoints.belong_to") as running:
+    uninterrupted.run_module("train")
+    with held_stage(untrained, "train", "Checkpoints.record_run") as running:
         running.send(signal.SIGINT)
     assert running.output.splitlines()[-1].startswith("interrupted: run the same command again")
     assert "Traceback" not in running.output
-    with held_stage(untrained.folder, "train", "SaveInTime.on_save") as running:
+    with held_stage(untrained, "train", "PeriodicSave.on_save") as running:
         running.send(signal.SIGKILL)
     newest = max(path.parent.name for path in untrained.folder.glob(f"var/checkpoints/*/*/{COMPLETE}"))
     done = untrained.run("dvc", "repro", "--single-item", "train")
@@ -80,14 +80,14 @@ def test_killed_pretraining_resumes_and_training_starts_from_its_weights(
     folder = untrained.folder
     files = [folder / "results/pretrain" / name for name in ("encoder.safetensors", "history.csv")]
     assert not load_file(files[0])
-    run_stage(folder, "pretrain")
+    untrained.run_module("pretrain")
     uninterrupted = [sha256(file) for file in files]
-    with held_stage(folder, "pretrain", "SaveInTime.on_save") as running:
+    with held_stage(untrained, "pretrain", "PeriodicSave.on_save") as running:
         running.send(signal.SIGKILL)
-    assert "resuming from checkpoint-" in run_stage(folder, "pretrain").stdout
+    assert "resuming from checkpoint-" in untrained.run_module("pretrain").stdout
     assert [sha256(file) for file in files] == uninterrupted
     # `train` does not change the word embeddings, because they are frozen.
-    run_stage(folder, "train")
+    untrained.run_module("train")
     name = "embeddings.word_embeddings.weight"
     pretrained = load_file(files[0])[name]
     used = load_file(folder / "results/train/model/model.safetensors")[f"distilbert.{name}"]

@@ -7,16 +7,15 @@ from mlflow import MlflowClient
 
 from benchmarks.serving.processes import free_port
 from pipelines.core.mlflow_store import make_experiment
+from tests.pipelines.concurrency import open_store, run_concurrently
 from tests.pipelines.mlflow_server import server
-from tests.pipelines.processes import run_concurrently
-from tests.pipelines.runs import open_store
 
 pytestmark = pytest.mark.process
 
 
 def test_concurrent_processes_can_create_the_store(tmp_path: Path) -> None:
     """As two `make sweep` in a fresh clone do; MLflow creates the tables of a new file itself."""
-    found = run_concurrently(3, open_store, str(tmp_path))
+    found = run_concurrently(open_store, *[(str(tmp_path),)] * 3)
     assert [sorted(names) for names in found] == [["Default", "sentiment"]] * 3
 
 

@@ -10,8 +10,7 @@ import pytest
 
 from pipelines.core.errors import PipelineError
 from pipelines.experiments.optuna_storage import open_storage, storage_url
-from tests.pipelines.processes import run_concurrently
-from tests.pipelines.runs import run_waiting_trials
+from tests.pipelines.concurrency import run_concurrently, run_waiting_trials
 
 
 @pytest.mark.process
@@ -27,7 +26,7 @@ def test_each_waiting_trial_is_run_once_and_mlflows_tables_are_unchanged(
     study = optuna.create_study(storage=open_storage(url), study_name="s")
     for number in range(12):
         study.enqueue_trial({"x": number})
-    values = [value for sent in run_concurrently(3, run_waiting_trials, url) for value in sent]
+    values = [value for sent in run_concurrently(run_waiting_trials, *[(url,)] * 3) for value in sent]
     # A process that asks when no trial is waiting gets a random value, at most once.
     assert sorted(x for x in values if x < 12) == list(range(12))
     numbers = [trial.number for trial in study.get_trials()]

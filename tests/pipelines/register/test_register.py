@@ -15,8 +15,8 @@ from pipelines.register import candidates
 from pipelines.register.description import REPORT
 from pipelines.register.registry import register, version_of
 from tests.bentos.conftest import Registry, copy, serve_registry
-from tests.pipelines.processes import TIMEOUT_SECONDS, forkserver
-from tests.pipelines.runs import log, register_concurrently
+from tests.pipelines.concurrency import register_run, run_concurrently
+from tests.pipelines.runs import log
 
 
 @pytest.fixture(scope="module")
@@ -201,19 +201,9 @@ def test_registering_again_changes_nothing(client: MlflowClient) -> None:
     assert dict(challenger_after(client, run)) == before
 
 
-def race(uri: str, accuracies: list[float | None], run: Run) -> None:
+def register_all(uri: str, accuracies: list[float | None], run: Run) -> None:
     """Register in one process per accuracy, all at the same time."""
-    context = forkserver()
-    barrier = context.Barrier(len(accuracies))
-    processes = [
-        context.Process(target=register_concurrently, args=(uri, accuracy, run.info.run_id, barrier))
-        for accuracy in accuracies
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(TIMEOUT_SECONDS)
-    assert [process.exitcode for process in processes] == [0] * len(processes)
+    run_concurrently(register_run, *((uri, accuracy, run.info.run_id) for accuracy in accuracies))
 
 
 @pytest.mark.process
@@ -221,12 +211,12 @@ def test_concurrent_processes_register_each_run_once_and_choose_the_best(uri: st
     client = MlflowClient(uri)
     mlflow.set_tracking_uri(uri)
     run = log(client, accuracy=0.7)
-    race(uri, [None] * 6, run)
+    register_all(uri, [None] * 6, run)
     [version] = all_versions(client)
     assert version_of(client, run).version == version.version
     assert client.get_model_version_by_alias("sentiment", "challenger").version == version.version
 
-    race(uri, [0.80, 0.83, 0.81, 0.82, None, None], run)
+    register_all(uri, [0.80, 0.83, 0.81, 0.82, None, None], run)
     runs = [version.run_id for version in all_versions(client)]
     assert len(runs) == len(set(runs))
     challenger = client.get_model_version_by_alias("sentiment", "challenger")

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from pipelines.experiments.optuna_storage import open_storage
-from tests.pipelines.processes import run_stage, running
+from tests.pipelines.processes import running
 from tests.project import NO_BEHAVIOUR_LIMITS, Project, make_project
 
 SPACE = {"train.learning_rate": {"low": 1e-4, "high": 2e-3}, "train.dropout": {"low": 0.0, "high": 0.2}}
@@ -41,7 +41,7 @@ def project(
     )
     (project.folder / "sweep.yaml").write_text(yaml.safe_dump({"trials": 2, "startup": 2, "space": SPACE}))
     for stage in ("prepare", "pretrain"):
-        run_stage(project.folder, stage)
+        project.run_module(stage)
     project.run("dvc", "commit", "--force", "prepare", "pretrain")
     project.commit("a short sweep")
     (project.folder / "var").mkdir(exist_ok=True)
@@ -59,11 +59,11 @@ def study(project: Project) -> optuna.Study:
             groups.extend(filter(None, [load_study(project).get_trials()[0].user_attrs.get("group")]))
         return bool(groups)
 
-    with running(project.folder, "sweep", "--study", "s") as killed:
+    with running(project, "sweep", "--study", "s") as killed:
         killed.wait_until(has_first_trial_started)
         killed.send(signal.SIGKILL)
     with ExitStack() as stack:
-        others = [stack.enter_context(running(project.folder, "sweep", "--study", "s")) for _ in range(2)]
+        others = [stack.enter_context(running(project, "sweep", "--study", "s")) for _ in range(2)]
         codes = [process.wait() for process in others]
     assert codes == [0, 0], [process.output for process in others]
     assert not psutil.pid_exists(groups[0])

@@ -1,4 +1,4 @@
-"""Turns `python -m pipelines.STAGE` into a request to the server. Python imports this module at startup."""
+"""Turns `python -m pipelines.NAME` into a request to the server. Python imports this module at startup."""
 
 import json
 import os
@@ -6,7 +6,8 @@ import signal
 import socket
 import sys
 
-STAGES = {f"pipelines.{name}" for name in ("prepare", "pretrain", "train", "export", "evaluate", "register")}
+STAGES = ("prepare", "pretrain", "train", "export", "evaluate", "register")
+MODULES = {f"pipelines.{name}" for name in (*STAGES, "lineage", "sweep")}
 
 
 def forward(path: str) -> None:
@@ -29,5 +30,5 @@ def forward(path: str) -> None:
     os._exit(status[0] if status else 255)
 
 
-if "WARM_STAGES" in os.environ and sys.orig_argv[1:2] == ["-m"] and sys.orig_argv[2] in STAGES:
+if "WARM_STAGES" in os.environ and sys.orig_argv[1:2] == ["-m"] and sys.orig_argv[2] in MODULES:
     forward(os.environ["WARM_STAGES"])
