@@ -58,7 +58,7 @@ def test_results_in_git_do_not_count_as_reproduced(project: Project, tmp_path: P
     project.commit("the metrics")
     tags = state()
     restore(tmp_path / "restored", tags, PARAMS, b"")
-    with pytest.raises(PipelineError, match="has no results yet: cd .* && dvc repro"):
+    with pytest.raises(PipelineError, match=r"has no results yet: cd .* && dvc repro"):
         check(tmp_path / "restored", tags | {"accuracy": "0.9"})
 
 
