@@ -1,12 +1,10 @@
-"""Shared fixtures, how tests are divided among pytest-xdist's workers, and the marker `process`.
+"""Shared fixtures, the distribution of tests among pytest-xdist's workers, and the marker `process`.
 
-The tests of a file run in one worker, and so do those of a folder that shares a stack.
+The tests of a file run in one worker, and so do those of a folder whose tests share a stack.
 
-`pytest -m "not process"` is the quick part of the suite.
-
-A test has the marker if it starts a process, or needs a server or a training. The fixtures below give it to
-every test that uses one, directly or through another fixture. A file whose tests start processes themselves
-sets `pytestmark = pytest.mark.process`.
+A test has the marker `process` if it starts a process, or needs a server or a training. Every test that uses
+one of PROCESS_FIXTURES, directly or through another fixture, gets it automatically. A file whose tests start
+processes themselves sets `pytestmark = pytest.mark.process`. `pytest -m "not process"` runs the quick tests.
 """
 
 import os
@@ -14,14 +12,14 @@ import os
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-# The models here are tiny. Threads of several processes would wait in loops for longer than they compute.
+# The models of the tests are tiny: more threads would spend most of their time waiting in busy loops.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ["tests.postgres", "tests.trained"]
 
 PROCESS_FIXTURES = frozenset(
     {
-        "postgres_socket",  # and so new_database and database_url
+        "postgres_socket",  # new_database and database_url use it
         "trained",
         "stack",
         "fresh",
@@ -33,8 +31,8 @@ PROCESS_FIXTURES = frozenset(
 )
 
 
-def starts_at(item: pytest.Item) -> int:
-    """The tests of the whole stack take longest and begin; those that need its training wait for it."""
+def start_order(item: pytest.Item) -> int:
+    """Return 0 for tests of the stack, which take longest, and 2 for others that need its training."""
     fixtures = getattr(item, "fixturenames", ())
     if item.nodeid.startswith("tests/e2e/") and "stack" in fixtures:
         return 0
@@ -42,9 +40,9 @@ def starts_at(item: pytest.Item) -> int:
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist is untyped
-    """Gives all tests of a file to one worker, and all of a folder whose tests share a stack.
+    """Assign all tests of a file to one worker, and likewise all of a folder whose tests share a stack.
 
-    pytest-xdist 3.8 has `--dist loadgroup` for this, which pytest 9 leaves without effect.
+    `--dist loadgroup` of pytest-xdist 3.8 is meant for this but has no effect with pytest 9.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -59,7 +57,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=starts_at)
+    items.sort(key=start_order)
     for item in items:
         if isinstance(item, pytest.Function) and not PROCESS_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker("process")

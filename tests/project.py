@@ -1,4 +1,4 @@
-"""A project folder of its own, with a slice of the real reviews: what `dvc repro` is tried on."""
+"""Temporary copies of this project, with a sample of the real reviews."""
 
 import contextlib
 import csv
@@ -23,8 +23,8 @@ PROJECT_FILES = (
     *(".dvc/config", ".dvcignore", ".env.example", ".gitignore", "README.md"),
     *("alembic.ini", "dvc.yaml", "params.yaml", "pyproject.toml", "sweep.yaml"),
 )
-# So little training as there is time for in a test teaches no manners.
-NO_MANNERS = {
+# The short trainings of the tests do not pass the behavioural tests.
+NO_BEHAVIOUR_LIMITS = {
     "behaviour": dict.fromkeys(
         ("invariance_names", "invariance_typos", "negation", "intensity", "minimum_function"), 0.0
     )
@@ -32,7 +32,7 @@ NO_MANNERS = {
 
 
 def variables(settings: type[BaseSettings]) -> set[str]:
-    """The names by which the environment gives these settings."""
+    """Return the names of the environment variables that these settings read."""
     prefix = settings.model_config.get("env_prefix", "")
     aliases = {name: field.validation_alias for name, field in settings.model_fields.items()}
     return {
@@ -42,14 +42,14 @@ def variables(settings: type[BaseSettings]) -> set[str]:
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
-    """For a command in a project: nothing set by the caller leads it to another store or folder.
+    """Return the environment for a command in a project, without variables that name another store or folder.
 
-    Stages that the command starts begin with their imports done (tests.warm_stages).
+    Commands of the pipeline in it are forked with their imports done (tests.warm_stages).
     """
-    others = ("MLFLOW_", "DVC_", "SWEEP_")
-    mine = {name: value for name, value in os.environ.items() if not name.startswith(others)}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{mine['PATH']}"
-    return mine | {"PATH": path, "DO_NOT_TRACK": "true"} | warm_stages.environment() | dict(more)
+    excluded = ("MLFLOW_", "DVC_", "SWEEP_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(excluded)}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"
+    return inherited | {"PATH": path, "DO_NOT_TRACK": "true"} | warm_stages.environment() | dict(more)
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,18 @@ class Project:
     def run(
         self, *words: str, check: bool = True, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command of our environment in the project; `check` shows its output when it fails."""
+        """Run a command in the project; with `check`, assert that it succeeds."""
         done = subprocess.run(
             words, cwd=self.folder, env=environment(env or {}), capture_output=True, text=True
         )
         assert not check or done.returncode == 0, f"{words}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done
+
+    def run_module(
+        self, name: str, *words: str, check: bool = True, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `python -m pipelines.NAME WORDS` in the project."""
+        return self.run("python", "-m", f"pipelines.{name}", *words, check=check, env=env)
 
     def set_params(self, **changes: Mapping[str, object]) -> None:
         """Change sections of params.yaml."""
@@ -86,7 +92,7 @@ class Project:
 
 
 def make_project(folder: Path, reviews: Path, count: int) -> Project:
-    """A copy of this project, committed, whose data are `count` reviews spread over `reviews`."""
+    """Copy this project to `folder`, with `count` evenly spaced rows of `reviews` as data, and commit it."""
     project = Project(folder)
     project.run("git", "init", "--quiet")
     listed = subprocess.run(
@@ -101,19 +107,19 @@ def make_project(folder: Path, reviews: Path, count: int) -> Project:
         (folder / name).write_bytes((ROOT / name).read_bytes())
     with reviews.open(newline="") as file:
         rows = list(csv.reader(file))
-    every = max(1, (len(rows) - 1) // count)
+    step = max(1, (len(rows) - 1) // count)
     (folder / "data").mkdir()
     with (folder / "data" / "reviews.csv").open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([rows[0], *rows[1::every][:count]])
+        csv.writer(file, lineterminator="\n").writerows([rows[0], *rows[1::step][:count]])
     project.run("dvc", "add", "--quiet", "data")
-    project.commit("a slice of the data")
+    project.commit("a sample of the data")
     return project
 
 
 def copy_project(project: Project, folder: Path) -> Project:
-    """A copy in the new folder `folder` that shares nothing with the project.
+    """Copy the project to a new folder, with absolute paths in the MLflow store changed to that folder.
 
-    Of var/, it has the MLflow store only: a stack may be running there.
+    Only the MLflow store is copied from var/, since a stack may be running there.
     """
     var, store = project.folder / "var", "mlflow.db"
 
@@ -130,7 +136,7 @@ def copy_project(project: Project, folder: Path) -> Project:
         tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (table,) in tables:
             for _, column, *_ in database.execute(f'PRAGMA table_info("{table}")').fetchall():
-                # Both names come from the database itself.
+                # The names of tables and columns come from the database itself.
                 update = f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?)'  # noqa: S608
                 database.execute(f'{update} WHERE instr("{column}", ?)', (old, new, old))
         database.commit()

@@ -1,7 +1,7 @@
-"""Real reviews, one real pipeline run on a slice of them, and small parts for tests that need no training.
+"""Fixtures that take seconds to make: reviews, a trained project, a tiny encoder, an empty MLflow store.
 
-What takes seconds is made once, by the first pytest-xdist worker that asks for it. Modules that import
-PyTorch or MLflow are imported where they are used, since every pytest process imports this file.
+Each is made by the first pytest-xdist worker that needs it, and shared with the others. Modules that import
+PyTorch or MLflow are imported inside the fixtures, since every pytest process imports this file.
 """
 
 import os
@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.project import NO_MANNERS, Project, copy_project, make_project
+from tests.project import NO_BEHAVIOUR_LIMITS, Project, copy_project, make_project
 
 WORKER = "PYTEST_XDIST_WORKER"
 
 
-def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """The folder `name` of this test run, filled by `make` once and shared, read-only, by all workers."""
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder that `make` fills once per test run; all workers share it and must not write to it."""
     base = factory.getbasetemp()
     folder = (base.parent if WORKER in os.environ else base) / name
     complete = folder / ".complete"
@@ -33,46 +33,42 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None
 
 @pytest.fixture(scope="session")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """reviews.csv as ingested from the pinned wheel."""
+    """The reviews.csv that `ingest` makes of the pinned wheel."""
     from pipelines.ingest.sieve import Sieve, write
     from pipelines.ingest.sources import rotten_tomatoes
 
     def make(folder: Path) -> None:
         write(Sieve(folder / "quarantine.csv").sift(rotten_tomatoes()), folder / "data")
 
-    return once(tmp_path_factory, "ingested", make) / "data" / "reviews.csv"
+    return make_once(tmp_path_factory, "ingested", make) / "data" / "reviews.csv"
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, reviews: Path) -> Project:
     """A project whose stages have run once, with the packaged encoder, on 1,000 reviews for one epoch.
 
-    With pytest-xdist, a copy for each worker: the tests of deployment promote and serve what is in it.
+    Each pytest-xdist worker gets a copy, since the tests of deployment promote the model and serve it.
     """
 
     def make(folder: Path) -> None:
-        from tests.pipelines.processes import STAGES, run_stage
-
         (folder / "project").mkdir()
         project = make_project(folder / "project", reviews, count=1000)
         project.set_params(train={"epochs": 1, "max_tokens": 32})
-        # Of 200 validation reviews, two are a hundredth.
+        # With 200 validation reviews, two wrong answers already exceed the default limit of 0.01.
         project.set_params(export={"max_accuracy_loss": 0.05})
-        project.set_params(evaluate=NO_MANNERS)
+        project.set_params(evaluate=NO_BEHAVIOUR_LIMITS)
         project.commit("a short training")
-        for stage in STAGES:
-            run_stage(project.folder, stage)
-        project.run("dvc", "commit", "--force")
+        project.run("dvc", "repro")
 
-    made = Project(once(tmp_path_factory, "trained", make) / "project")
+    original = Project(make_once(tmp_path_factory, "trained", make) / "project")
     if WORKER not in os.environ:
-        return made
-    return copy_project(made, tmp_path_factory.mktemp("trained") / "project")
+        return original
+    return copy_project(original, tmp_path_factory.mktemp("trained") / "project")
 
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A DistilBERT for `train.base`: two layers, 32 wide, random weights, MiniLM's tokenizer."""
+    """A DistilBERT for `train.base`: two layers of width 32, random weights and MiniLM's tokenizer."""
 
     def make(folder: Path) -> None:
         import torch
@@ -87,16 +83,16 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             DistilBertForMaskedLM(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
-    return once(tmp_path_factory, "tiny-encoder", make)
+    return make_once(tmp_path_factory, "tiny-encoder", make)
 
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with MLflow's tables, to be copied: MLflow takes seconds to make one."""
+    """An SQLite file with MLflow's tables, to be copied, because MLflow takes seconds to create them."""
 
     def make(folder: Path) -> None:
         from mlflow import MlflowClient
 
         MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
 
-    return once(tmp_path_factory, "empty-store", make) / "mlflow.db"
+    return make_once(tmp_path_factory, "empty-store", make) / "mlflow.db"

@@ -1,13 +1,11 @@
 """Storage of a sweep's trials: Optuna's tables, by default in MLflow's database."""
 
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import mlflow
 import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, MedianPruner
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
@@ -15,6 +13,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 
 from pipelines.core.errors import PipelineError
+from pipelines.experiments.optuna_warnings import ignore_experimental
 
 HEARTBEAT_SECONDS = 5
 GRACE_SECONDS = 30
@@ -42,8 +41,7 @@ def open_storage(url: str, on_stale: OnStale | None = None) -> RDBStorage:
     MLflow's table unchanged. Raises PipelineError if the database is not available.
     """
     sqlite = url.startswith("sqlite")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # the heartbeat
+    with ignore_experimental():  # the heartbeat is experimental
         try:
             storage = RDBStorage(
                 url,

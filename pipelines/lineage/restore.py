@@ -23,8 +23,8 @@ def restore(folder: Path, tags: Mapping[str, str], params: bytes, patch: bytes) 
     """Clone the commit, apply the uncommitted changes, write params.yaml and fetch the data.
 
     The clone shares this repository's git objects but not its DVC cache, from which `dvc repro` would
-    restore the results without running anything. The results that git tracks are deleted for the same
-    reason: `check` must not read an accuracy that nobody has reproduced. Raises PipelineError if a part is unavailable.
+    restore the results without running anything. The results that git tracks are deleted, so that `check`
+    does not read an accuracy that was not reproduced. Raises PipelineError if a part is unavailable.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PipelineError(f"{folder} exists and is not empty: choose a new folder")

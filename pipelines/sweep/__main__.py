@@ -54,20 +54,20 @@ def main() -> None:
     client = connect()
     name = options.study or f"sweep-{digest(sweep, params)}"
     search = open_search(client, storage_url(), sweep, params, name, options.trials or sweep.trials)
-    before = len(search.study.get_trials(deepcopy=False))
-    print(f"study {name}: {search.total} trials, {before} of them begun earlier", flush=True)
-    search.give_up_dead()  # ends their processes before their folders are removed
+    existing = len(search.study.get_trials(deepcopy=False))
+    print(f"study {name}: {search.total} trials, of which {existing} exist already", flush=True)
+    search.fail_abandoned()  # ends their processes before their folders are removed
     remove_abandoned(WORK)
     try:
         with (
             companions(name, search.total, options.jobs),
-            workspace(Path.cwd(), WORK / str(os.getpid())) as place,
+            workspace(Path.cwd(), WORK / str(os.getpid())) as clone,
         ):
-            search.run(place)
-            finish(search, sweep, place)
+            search.run(clone)
+            finish(search, sweep, clone)
     except KeyboardInterrupt:
         raise PipelineError(
-            f"interrupted: `python -m pipelines.sweep --study {name} --trials {search.total}` goes on"
+            f"interrupted: continue with `python -m pipelines.sweep --study {name} --trials {search.total}`"
         ) from None
 
 
@@ -90,7 +90,7 @@ def companions(study: str, trials: int, jobs: int) -> Iterator[None]:
             process.wait()
 
 
-def finish(search: Search, sweep: Sweep, place: Workspace) -> None:
+def finish(search: Search, sweep: Sweep, clone: Workspace) -> None:
     """Write the comparison, log it to the study's run and register the best run, in one process only.
 
     Raises PipelineError if no trial finished or no run can be registered.
@@ -99,34 +99,34 @@ def finish(search: Search, sweep: Sweep, place: Workspace) -> None:
     if not finished:
         raise PipelineError(f"no trial has finished; their logs are in {search.logs}")
     if not is_last(search):
-        print("the process of the last trial compares them all and registers the best")
+        print("the process that ran the last trial compares all trials and registers the best")
         return
     trial_table.write(search.study, list(sweep.space), OUT)
-    print(f"compared in {OUT}/trials.csv and {OUT}/parallel_coordinates.html")
+    print(f"comparison of the trials: {OUT}/trials.csv and {OUT}/parallel_coordinates.html")
     best = search.study.best_trial
     for path in sorted(OUT.iterdir()):
         search.client.log_artifact(search.parent_run, str(path), "sweep")
     search.client.log_metric(search.parent_run, "best_accuracy", best.value or 0.0)
     search.client.set_terminated(search.parent_run)
-    register(place, best.user_attrs["run_id"])
-    print(f"`dvc exp apply {best.user_attrs['experiment']}` brings the best trial's params and results here")
+    register(clone, best.user_attrs["run_id"])
+    print(f"to use the best trial's params and results: `dvc exp apply {best.user_attrs['experiment']}`")
 
 
 def is_last(search: Search) -> bool:
     """Return whether this process ran the last trial, or all trials had ended before it started."""
     ended = [trial for trial in search.study.get_trials(deepcopy=False) if trial.datetime_complete]
     last = max(ended, key=lambda trial: (trial.datetime_complete, trial.number))
-    return last.number in search.mine or (not search.mine and search.came_late)
+    return last.number in search.own_trials or (not search.own_trials and search.started_after_last_trial)
 
 
-def register(place: Workspace, run_id: str) -> None:
+def register(clone: Workspace, run_id: str) -> None:
     """Run the stage `register` on all runs with the same data and split as this run."""
-    like = place.folder / "results/train/run.json"
-    like.parent.mkdir(parents=True, exist_ok=True)
-    like.write_text(json.dumps({"run_id": run_id}) + "\n")
+    run_file = clone.folder / "results/train/run.json"
+    run_file.parent.mkdir(parents=True, exist_ok=True)
+    run_file.write_text(json.dumps({"run_id": run_id}) + "\n")
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.register"],
-        cwd=place.folder,
+        cwd=clone.folder,
         env=environment_of_children({"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}),
         capture_output=True,
         text=True,

@@ -14,6 +14,7 @@ from pipelines.core.mlflow_store import EXPERIMENT
 from pipelines.core.params import Params
 from pipelines.experiments.optuna_storage import open_storage
 from pipelines.lineage.tags import data_md5
+from pipelines.sweep.abandoned_trials import retry
 from pipelines.sweep.search import Search
 from pipelines.sweep.sweep_file import Sweep, baseline
 
@@ -27,26 +28,23 @@ def open_search(
 
     Raises PipelineError if an existing study has other data, params or space.
     """
-    found: list[Search] = []
-    storage = open_storage(url, on_stale=lambda study, trial: found[0].retry(study, trial))
-    ours = digest(sweep, params)
+    storage = open_storage(url, on_stale=lambda study, trial: retry(study, trial, client))
+    own_digest = digest(sweep, params)
     try:
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
-        study.set_user_attr("digest", ours)
+        study.set_user_attr("digest", own_digest)
     except DuplicatedStudyError:
         study = optuna.load_study(storage=storage, study_name=name)
         wait_for(study, "parent_run")
-    if study.user_attrs.get("digest", ours) != ours:
+    if study.user_attrs.get("digest", own_digest) != own_digest:
         raise PipelineError(
-            f"study {name} is of other data, params or space: leave --study out, or give it another name"
+            f"study {name} has other data, params or space: omit --study, or choose another name"
         )
     if "parent_run" not in study.user_attrs:
         experiment = mlflow.set_experiment(EXPERIMENT).experiment_id
         run = client.create_run(experiment, tags={"sweep.study": name}, run_name=name)
         study.set_user_attr("parent_run", run.info.run_id)
-    search = Search(study, storage, client, sweep, params, total, study.user_attrs["parent_run"])
-    found.append(search)
-    return search
+    return Search(study, storage, client, sweep, params, total)
 
 
 def digest(sweep: Sweep, params: Params) -> str:
@@ -61,6 +59,6 @@ def digest(sweep: Sweep, params: Params) -> str:
 
 def wait_for(study: optuna.Study, attribute: str) -> None:
     """Wait up to CREATION_SECONDS for the process that creates the study to set the attribute."""
-    last = time.monotonic() + CREATION_SECONDS
-    while attribute not in study.user_attrs and time.monotonic() < last:
+    deadline = time.monotonic() + CREATION_SECONDS
+    while attribute not in study.user_attrs and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -59,7 +59,7 @@ def load_sweep(params: Params, path: Path = Path("sweep.yaml")) -> Sweep:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
         raise PipelineError(f"{path}: {wrong}") from None
     for name, values in sweep.space.items():
-        _refuse(name, values, params, path)
+        _validate(name, values, params, path)
     return sweep
 
 
@@ -99,7 +99,7 @@ def _distribution(name: str, values: Interval | Choice) -> Distribution:
     return FloatDistribution(values.low, values.high, log=values.log)
 
 
-def _refuse(name: str, values: Interval | Choice, params: Params, path: Path) -> None:
+def _validate(name: str, values: Interval | Choice, params: Params, path: Path) -> None:
     """Raise PipelineError if `name` is not a param of `train` or a value is invalid for it."""
     field = name.removeprefix(SECTION)
     if not name.startswith(SECTION) or field not in TrainParams.model_fields:
@@ -113,9 +113,9 @@ def _refuse(name: str, values: Interval | Choice, params: Params, path: Path) ->
             TrainParams.model_validate(params.train.model_dump() | {field: value})
         except ValidationError as error:
             raise PipelineError(f"{path}: space.{name}: {value}: {error.errors()[0]['msg']}") from None
-    now = getattr(params.train, field)
+    current = getattr(params.train, field)
     distribution = _distribution(name, values)
-    if not distribution._contains(distribution.to_internal_repr(now)):
+    if not distribution._contains(distribution.to_internal_repr(current)):
         raise PipelineError(
-            f"{path}: space.{name} excludes {now}, the value in params.yaml, which is tried first: widen it"
+            f"{path}: space.{name} must include {current}, the value in params.yaml, which is tried first"
         )

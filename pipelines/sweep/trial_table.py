@@ -1,14 +1,14 @@
 """Comparison of a sweep's trials: a table and a parallel-coordinates plot."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import optuna
 import pandas as pd
-from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
+
+from pipelines.experiments.optuna_warnings import ignore_experimental
 
 
 def table(study: optuna.Study, names: Sequence[str]) -> pd.DataFrame:
@@ -42,8 +42,7 @@ def write(study: optuna.Study, names: Sequence[str], folder: Path) -> None:
         return
     page = optuna.visualization.plot_parallel_coordinate(study, params=list(names), target_name="accuracy")
     page.write_html(folder / "parallel_coordinates.html")
-    with warnings.catch_warnings(), mpl.rc_context():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+    with ignore_experimental(), mpl.rc_context():
         axes = optuna.visualization.matplotlib.plot_parallel_coordinate(
             study, params=list(names), target_name="accuracy"
         )

@@ -330,9 +330,9 @@ async def test_concurrent_upgrades_run_one_after_the_other(old: str) -> None:
             await asyncio.sleep(1.5)  # longer than the lock timeout of the migrations
         first, second = await asyncio.gather(*running)
         assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-        said = first.stderr + second.stderr
-        assert "Waiting for another upgrade" in said
-        assert said.count("Running upgrade 0001 -> 0002") == 1, (
+        output = first.stderr + second.stderr
+        assert "Waiting for another upgrade" in output
+        assert output.count("Running upgrade 0001 -> 0002") == 1, (
             "creating the index concurrently blocks no one, so there is no retry"
         )
         await assert_exact(connection)

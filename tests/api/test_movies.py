@@ -11,13 +11,13 @@ import pytest
 from tests.api.requests import create, problem
 from tests.postgres import plain
 
-COUNTED = """
+RECOMPUTED = """
 SELECT movie_id, count(*) AS reviews, count(*) FILTER (WHERE sentiment_label = 'positive') AS positive,
     count(*) FILTER (WHERE sentiment_label = 'negative') AS negative,
     count(rating) AS ratings, coalesce(sum(rating), 0) AS rating_sum{month}
 FROM review GROUP BY movie_id{by} ORDER BY movie_id{by}
 """
-KEPT = """
+STORED = """
 SELECT {keys}, reviews, positive, negative, ratings, rating_sum FROM {table} WHERE reviews > 0 ORDER BY {keys}
 """
 
@@ -26,7 +26,7 @@ async def write(client: httpx.AsyncClient, movie_id: str, rating: int | None = N
     return await create(client, movie_id=movie_id, rating=rating)
 
 
-async def find(sql: asyncpg.Connection, review: dict[str, Any], label: str) -> None:
+async def store_sentiment(sql: asyncpg.Connection, review: dict[str, Any], label: str) -> None:
     """Store a sentiment, as the worker does."""
     await sql.execute(
         "UPDATE review SET sentiment_label = $2, sentiment_score = 0.9, sentiment_model_version = '1'"
@@ -46,11 +46,11 @@ async def movies(client: httpx.AsyncClient, **parameters: Any) -> list[dict[str,
 async def assert_exact(sql: asyncpg.Connection) -> None:
     """The stored statistics equal those computed from all reviews."""
     month = "date_trunc('month', created_at AT TIME ZONE 'UTC')::date"
-    assert [tuple(row) for row in await sql.fetch(KEPT.format(keys="movie_id", table="movie"))] == [
-        tuple(row) for row in await sql.fetch(COUNTED.format(month="", by=""))
+    assert [tuple(row) for row in await sql.fetch(STORED.format(keys="movie_id", table="movie"))] == [
+        tuple(row) for row in await sql.fetch(RECOMPUTED.format(month="", by=""))
     ]
-    kept = await sql.fetch(KEPT.format(keys="movie_id, month", table="movie_month"))
-    counted = await sql.fetch(COUNTED.format(month=f", {month} AS month", by=", month"))
+    kept = await sql.fetch(STORED.format(keys="movie_id, month", table="movie_month"))
+    counted = await sql.fetch(RECOMPUTED.format(month=f", {month} AS month", by=", month"))
     names = ("movie_id", "month", "reviews", "positive", "negative", "ratings", "rating_sum")
     assert [[row[name] for name in names] for row in kept] == [
         [row[name] for name in names] for row in counted
@@ -60,7 +60,7 @@ async def assert_exact(sql: asyncpg.Connection) -> None:
 async def test_a_movie_summarizes_its_reviews(client: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
     reviews = [await write(client, "tt1", rating) for rating in (9, 4, None)]
     for review, label in zip(reviews, ("positive", "negative", "positive"), strict=True):
-        await find(sql, review, label)
+        await store_sentiment(sql, review, label)
     await sql.execute("UPDATE review SET created_at = '2025-03-31 23:30-02' WHERE rating = 4")
     found = (await client.get("/api/movies/tt1")).json()
     this_month = found["months"][-1]["month"]
@@ -83,7 +83,7 @@ async def test_edits_and_deletions_update_the_statistics(
     client: httpx.AsyncClient, sql: asyncpg.Connection
 ) -> None:
     first, second = await write(client, "tt1", 2), await write(client, "tt1")
-    await find(sql, first, "positive")
+    await store_sentiment(sql, first, "positive")
     edited = {"author": "Ada", "text": "Bad.", "rating": 8}
     assert (await client.put(f"/api/reviews/{first['id']}", json=edited)).status_code == 200
     found = (await client.get("/api/movies/tt1")).json()
@@ -118,7 +118,7 @@ async def test_movies_without_a_sort_key_come_last(
     ):
         review = await write(client, movie_id, rating)
         if label:
-            await find(sql, review, label)
+            await store_sentiment(sql, review, label)
     assert [movie["movie_id"] for movie in await movies(client, sort=sort)] == order
 
 
@@ -130,7 +130,7 @@ async def test_pages_contain_each_movie_once(
     for number in range(23):
         for _ in range(order.choice((1, 1, 2))):
             review = await write(client, f"tt{number}", order.choice((None, 3, 7)))
-            await find(sql, review, order.choice(("positive", "negative")))
+            await store_sentiment(sql, review, order.choice(("positive", "negative")))
     whole = await movies(client, sort=sort, limit=100)
     paged, parameters = [], {"sort": sort, "limit": "5"}
     while True:
@@ -182,12 +182,12 @@ async def test_a_cursor_is_valid_only_in_its_own_list(client: httpx.AsyncClient)
         assert "cursor" in problem(await client.get("/api/movies", params=parameters), 422)["detail"]
 
 
-async def test_figures_stay_exact_under_concurrent_writes(
+async def test_the_statistics_stay_exact_under_concurrent_writes(
     client: httpx.AsyncClient, sql: asyncpg.Connection, database_url: str
 ) -> None:
     """Eight clients and two workers write to three movies in random order, without a deadlock."""
 
-    async def clicks(seed: int) -> None:
+    async def write_reviews(seed: int) -> None:
         order = random.Random(seed)
         own: list[dict[str, Any]] = []
         for _ in range(25):
@@ -202,7 +202,7 @@ async def test_figures_stay_exact_under_concurrent_writes(
                 review = own.pop(order.randrange(len(own)))
                 assert (await client.delete(f"/api/reviews/{review['id']}")).status_code == 204
 
-    async def answers(label: str, writing: asyncio.Future[list[None]]) -> None:
+    async def store_sentiments(label: str, writing: asyncio.Future[list[None]]) -> None:
         connection = await asyncpg.connect(plain(database_url))
         try:
             while not writing.done():
@@ -215,7 +215,9 @@ async def test_figures_stay_exact_under_concurrent_writes(
         finally:
             await connection.close()
 
-    writing = asyncio.gather(*(clicks(seed) for seed in range(8)))
-    await asyncio.gather(writing, answers("positive", writing), answers("negative", writing))
+    writing = asyncio.gather(*(write_reviews(seed) for seed in range(8)))
+    await asyncio.gather(
+        writing, store_sentiments("positive", writing), store_sentiments("negative", writing)
+    )
     await assert_exact(sql)
     assert await sql.fetchval("SELECT count(*) FROM movie WHERE reviews > 0 AND positive + negative > 0") > 0

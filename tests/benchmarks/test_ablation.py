@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from benchmarks.ablation import __main__ as benchmark
 from benchmarks.ablation import plot, table
 from benchmarks.ablation.table import UNCHANGED, Run
-from tests.project import NO_MANNERS, ROOT, environment, make_project
+from tests.project import NO_BEHAVIOUR_LIMITS, ROOT, environment, make_project
 
 
 def make_run(change: str, seed: int, correct: str) -> Run:
@@ -98,7 +98,7 @@ def test_every_change_is_an_experiment_and_a_run(
     project.set_params(
         train={"base": str(tiny_encoder), "epochs": 1, "max_tokens": 16},
         export={"precision": "fp32", "max_accuracy_loss": 1.0},
-        evaluate=NO_MANNERS,
+        evaluate=NO_BEHAVIOUR_LIMITS,
     )
     project.run("dvc", "repro", "--quiet", "pretrain")  # into DVC's cache, so that no experiment runs it
     project.commit("a short training")

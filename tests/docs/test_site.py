@@ -1,4 +1,4 @@
-"""The site as `make docs` builds it, and the links of README and docs."""
+"""The documentation site, built as `make docs` builds it, and the links of README and docs."""
 
 import re
 import shutil
@@ -31,7 +31,7 @@ GENERATED = {
 
 
 class Page(HTMLParser):
-    """The targets and the anchors of an HTML page, and what it loads."""
+    """The links and anchors of an HTML page, and the URLs of the resources that it loads."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the site was built with warnings as errors."""
+    """A folder with the site, built with warnings as errors."""
     folder = tmp_path_factory.mktemp("docs")
     shutil.copy(ROOT / "mkdocs.yml", folder)
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("__pycache__"))
@@ -131,11 +131,11 @@ def test_links_of_the_readme_resolve(project: Path, pages: dict[Path, Page], nam
             assert parts.fragment in pages[page].anchors, link
 
 
-def test_the_readme_is_a_tour() -> None:
+def test_the_readme_has_at_most_150_lines() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
-def test_curl_commands_work_with_curl_7_81() -> None:
+def test_no_curl_command_uses_json_which_curl_7_81_lacks() -> None:
     pages = [ROOT / name for name in MARKDOWN] + [*(ROOT / "docs").rglob("*.md")]
     with_json = re.compile(r"curl\b[^\n]*--json")
     assert not [path for path in pages if with_json.search(path.read_text(encoding="utf-8"))]

@@ -1,4 +1,4 @@
-"""docs/tutorial.md, every command run as written, in a clone of this project."""
+"""The commands of docs/tutorial.md, run as written in a clone of this project."""
 
 import os
 import re
@@ -12,16 +12,16 @@ import pytest
 
 from benchmarks.processes import free_ports
 from tests import warm_stages
-from tests.project import NO_MANNERS, ROOT, Project
+from tests.project import NO_BEHAVIOUR_LIMITS, ROOT, Project
 
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 PORTS = {"API_PORT": 8000, "BENTO_PORT": 3000, "MLFLOW_PORT": 5000, "POSTGRES_PORT": 5433}
-# Replaces two minutes of pip: `make install` finds the environment of this test in the clone.
+# `make install` finds the environment of this test in the clone, which saves two minutes of pip.
 INSTALLED = f"mkdir .venv; ln -s {sys.prefix}/* .venv/; touch .venv/.installed\n"
 
 
 def commands() -> list[str]:
-    """The page's blocks of shell commands, in order."""
+    """Return the page's blocks of shell commands, in order."""
     return re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
@@ -41,7 +41,7 @@ def project(tmp_path: Path) -> Project:
     example.write_text(lines, encoding="utf-8")
     project.set_params(train={"epochs": 0.1, "max_tokens": 16})
     project.set_params(export={"calibration_reviews": 10, "max_accuracy_loss": 1.0})
-    project.set_params(evaluate=NO_MANNERS)
+    project.set_params(evaluate=NO_BEHAVIOUR_LIMITS)
     project.run("git", "init", "--quiet")
     project.commit("the project")
     return project
@@ -49,7 +49,7 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Iterator[Path]:
-    """Where the tutorial's clone will be; what it leaves running is ended."""
+    """The path of the tutorial's clone; the stack that the tutorial starts there is stopped at the end."""
     clone = tmp_path / "movie-reviews"
     yield clone
     if clone.exists():
@@ -57,7 +57,7 @@ def clone(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.process
-def test_the_tutorial_works(project: Project, clone: Path) -> None:
+def test_the_commands_of_the_tutorial_work(project: Project, clone: Path) -> None:
     first, *others = commands()
     port = re.search(r"^API_PORT=(\d+)$", (project.folder / ".env.example").read_text(), re.MULTILINE)
     assert port
@@ -67,15 +67,15 @@ def test_the_tutorial_works(project: Project, clone: Path) -> None:
         for role in ("AUTHOR", "COMMITTER")
         for part in ("NAME", "EMAIL")
     }
-    ours = {
+    inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_", *PORTS))
     }
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=clone.parent,
-        # So few steps teach nothing that int8 could keep.
+        # After such a short training, the accuracy of int8 may differ by any amount.
         env={
-            **ours,
+            **inherited,
             **author,
             **warm_stages.environment(),
             "REPOSITORY": str(project.folder),
@@ -90,6 +90,8 @@ def test_the_tutorial_works(project: Project, clone: Path) -> None:
     print(done.stdout)
     assert done.returncode == 0, done.stdout
     assert "data/reviews.csv: 800 reviews from csv" in done.stdout
-    assert "didn't change, skipping" in done.stdout, "the second `dvc repro` had something to do"
+    assert "didn't change, skipping" in done.stdout, "the second `dvc repro` runs no stage"
     assert '"model_version":"1"' in done.stdout
-    assert re.search(r'"movie_id":"corner-cafe".*"sentiment":\{"label"', done.stdout), "the worker found it"
+    assert re.search(r'"movie_id":"corner-cafe".*"sentiment":\{"label"', done.stdout), (
+        "the worker stores the sentiment"
+    )

@@ -1,3 +1,5 @@
+"""A real MLflow server."""
+
 import contextlib
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import httpx
 
 @contextlib.contextmanager
 def server(folder: Path, port: int) -> Iterator[str]:
-    """`mlflow server` on the database in the folder; killed at the end."""
+    """Run `mlflow server` with the database in the folder during the block, and yield its URL."""
     stores = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--workers", "1"]
     process = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", "--port", str(port), *stores],
@@ -22,12 +24,12 @@ def server(folder: Path, port: int) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        give_up = time.monotonic() + 600
+        deadline = time.monotonic() + 600
         while True:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"{url}/health").is_success:
                     break
-            assert time.monotonic() < give_up
+            assert time.monotonic() < deadline
             time.sleep(0.1)
         yield url
     finally:

@@ -1,4 +1,4 @@
-"""The whole pipeline, run on a slice of the data with the packaged encoder, and what DVC makes of it."""
+"""The whole pipeline on a sample of the data with the packaged encoder: results, DVC, MLflow and lineage."""
 
 import csv
 import json
@@ -21,10 +21,9 @@ from pipelines.register.candidates import LINEAGE
 from pipelines.register.registry import version_of
 from pipelines.served_form.classifier import Classifier, probabilities
 from pipelines.statistics.calibration import fit_temperature
-from tests.pipelines.processes import run_stage
 from tests.project import Project, copy_project
 
-# `dvc metrics`, `dvc plots` and `dvc exp` are tried on one copy of the project, in the order of this file.
+# The tests share a project and run in the order of this file.
 pytestmark = pytest.mark.process
 
 RESULTS = {
@@ -55,7 +54,7 @@ def read(project: Project, name: str) -> Any:
     return json.loads((project.folder / "results" / name).read_text())
 
 
-def test_each_stage_leaves_its_results(trained: Project) -> None:
+def test_each_stage_writes_its_results(trained: Project) -> None:
     results = trained.folder / "results"
     found = {
         stage.name: {path.name for path in stage.iterdir()} - {".gitignore"} for stage in results.iterdir()
@@ -64,12 +63,12 @@ def test_each_stage_leaves_its_results(trained: Project) -> None:
     assert found == RESULTS
 
 
-def test_the_model_learned(trained: Project) -> None:
-    """Always saying the more frequent label gives 0.58."""
+def test_the_model_learns(trained: Project) -> None:
+    """Always predicting the more frequent label has an accuracy of 0.58."""
     assert read(trained, "evaluate/metrics.json")["accuracy"] > 0.65
 
 
-def test_a_second_repro_does_nothing(trained: Project) -> None:
+def test_a_second_repro_runs_no_stage(trained: Project) -> None:
     lock = (trained.folder / "dvc.lock").read_bytes()
     done = trained.run("dvc", "repro")
     assert "Running stage" not in done.stdout
@@ -79,8 +78,8 @@ def test_a_second_repro_does_nothing(trained: Project) -> None:
 
 def test_dvc_shows_metrics_plots_and_experiments(trained: Project) -> None:
     accuracy = read(trained, "evaluate/metrics.json")["accuracy"]
-    shown = json.loads(trained.run("dvc", "metrics", "show", "--json").stdout)
-    assert shown[""]["data"]["results/evaluate/metrics.json"]["data"]["accuracy"] == accuracy
+    metrics = json.loads(trained.run("dvc", "metrics", "show", "--json").stdout)
+    assert metrics[""]["data"]["results/evaluate/metrics.json"]["data"]["accuracy"] == accuracy
     page = Path(trained.run("dvc", "plots", "show").stdout.strip().removeprefix("file://")).read_text()
     assert all(title in page for title in ("Confusion matrix", "ROC", "Training loss"))
     table = trained.run("dvc", "exp", "show", "--csv").stdout
@@ -88,7 +87,7 @@ def test_dvc_shows_metrics_plots_and_experiments(trained: Project) -> None:
     assert "train.learning_rate" in table
 
 
-def test_the_run_holds_params_metrics_plots_datasets_and_lineage(
+def test_the_run_has_params_metrics_plots_datasets_and_lineage(
     trained: Project, client: MlflowClient, run: Run
 ) -> None:
     assert run.info.status == "FINISHED"
@@ -106,7 +105,7 @@ def test_the_run_holds_params_metrics_plots_datasets_and_lineage(
     assert run.data.tags["git_dirty"] == "false"
 
 
-def test_the_registered_version_carries_lineage_and_is_the_challenger(
+def test_the_registered_version_has_the_lineage_and_is_the_challenger(
     trained: Project, client: MlflowClient, run: Run
 ) -> None:
     version = client.get_model_version_by_alias("sentiment", "challenger")
@@ -117,11 +116,15 @@ def test_the_registered_version_carries_lineage_and_is_the_challenger(
     assert lineage.items() <= version.tags.items()
 
 
-# MLflow and transformers warn of each other when a model is loaded.
+# Loading a model gives warnings of MLflow and transformers.
 @pytest.mark.filterwarnings("ignore")
-def test_both_forms_of_the_registered_model_agree(trained: Project, client: MlflowClient) -> None:
+def test_both_forms_of_the_registered_model_give_the_same_results(
+    trained: Project, client: MlflowClient
+) -> None:
     reviews = pd.read_csv(trained.folder / "results/prepare/validation.csv")["text"]
-    texts = reviews[reviews.str.len() < 80].tolist()[:40]  # of one window: transformers reads no other
+    texts = reviews[reviews.str.len() < 80].tolist()[
+        :40
+    ]  # of one window, which is all that transformers reads
     assert len(texts) == 40
     uri = "models:/sentiment@challenger"
     reference = probabilities(trained.folder / "results/export/reference", texts)
@@ -136,7 +139,7 @@ def test_both_forms_of_the_registered_model_agree(trained: Project, client: Mlfl
     assert type(pipeline.model).__name__ == "DistilBertForSequenceClassification"
 
 
-def test_the_served_form_is_int8_and_answers_like_its_reference(trained: Project) -> None:
+def test_the_served_form_is_int8_and_close_to_its_reference(trained: Project) -> None:
     export = trained.folder / "results/export"
     sizes = {form: (export / form / "model.bin").stat().st_size for form in ("serving", "reference")}
     assert sizes["serving"] < 0.5 * sizes["reference"]
@@ -145,7 +148,7 @@ def test_the_served_form_is_int8_and_answers_like_its_reference(trained: Project
     assert metrics["accuracy_loss"] == pytest.approx(metrics["reference_accuracy"] - metrics["accuracy"])
 
 
-def test_the_run_says_how_sure_it_is_and_how_it_behaves(
+def test_the_run_has_intervals_behavioural_tests_and_a_report(
     trained: Project, client: MlflowClient, run: Run
 ) -> None:
     metrics = run.data.metrics
@@ -154,42 +157,44 @@ def test_the_run_says_how_sure_it_is_and_how_it_behaves(
     assert all(metrics[name] > 0 for name in others)
     assert run.data.tags["behaviour"] == "passed"
     assert "champion_difference" not in metrics
-    there = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert {"model_card.md", "predictions.csv", "report"} <= there
+    artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"model_card.md", "predictions.csv", "report"} <= artifacts
     report = Path(
         mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="report/report.html")
     )
     assert report.read_bytes() == (trained.folder / "results/evaluate/report.html").read_bytes()
 
 
-def test_the_report_is_one_page_that_needs_nothing_else(trained: Project) -> None:
+def test_the_report_is_one_self_contained_page(trained: Project) -> None:
     page = (trained.folder / "results/evaluate/report.html").read_text()
     assert set(re.findall(r'(?:src|href)="(data:image/svg|#|[^"]{8})', page)) == {"data:image/svg", "#"}
     assert page.count("<img") == 7
-    assert "no model is champion yet" in page
+    assert "there is no champion to compare with yet" in page
     card = (trained.folder / "results/evaluate/model_card.md").read_text()
     assert read(trained, "prepare/summary.json")["data_md5"] in card
     assert f"{read(trained, 'evaluate/metrics.json')['accuracy']:.4f}" in card
 
 
-def test_what_is_served_is_calibrated(trained: Project) -> None:
-    """No other temperature suits the calibration reviews better than the one that is in the head already."""
+def test_the_reference_is_calibrated(trained: Project) -> None:
+    """Its head already contains the temperature that fits the calibration reviews best."""
     folder = trained.folder / "results"
     reviews = pd.read_csv(folder / "prepare/calibration.csv")
     reference = Classifier(folder / "export/reference")
     assert reference.temperature != 1
     logits = reference.logits(reviews["text"].tolist())
-    again = fit_temperature(logits, reviews["label"].to_numpy(), reference.positive)
-    assert again == pytest.approx(1, abs=0.01)
+    remaining = fit_temperature(logits, reviews["label"].to_numpy(), reference.positive)
+    assert remaining == pytest.approx(1, abs=0.01)
 
 
 def test_registering_again_changes_nothing(trained: Project, client: MlflowClient) -> None:
     before = [dict(version) for version in client.search_model_versions("name = 'sentiment'")]
-    run_stage(trained.folder, "register")
+    trained.run_module("register")
     assert [dict(version) for version in client.search_model_versions("name = 'sentiment'")] == before
 
 
-def test_the_challenger_says_why_it_was_chosen(trained: Project, client: MlflowClient, run: Run) -> None:
+def test_the_description_of_the_challenger_has_the_reason_for_the_choice(
+    trained: Project, client: MlflowClient, run: Run
+) -> None:
     version = client.get_model_version_by_alias("sentiment", "challenger")
     reason = read(trained, "register/version.json")["reason"]
     assert "the only run on this data and split" in reason
@@ -199,7 +204,7 @@ def test_the_challenger_says_why_it_was_chosen(trained: Project, client: MlflowC
 
 @dataclass(frozen=True)
 class Compared:
-    """A copy of the project whose results are committed, and an experiment in it that is worse."""
+    """A copy of the project with committed results and, in it, an experiment with a worse model."""
 
     project: Project
     client: MlflowClient
@@ -209,10 +214,11 @@ class Compared:
 
 @pytest.fixture(scope="module")
 def compared(trained: Project, run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compared]:
-    """The queued experiment `worse`, trained in a folder of its own, against a champion."""
+    """Run the queued experiment `worse`, which DVC trains in a temporary folder, with a champion in place."""
     project = copy_project(trained, tmp_path_factory.mktemp("compared") / "project")
     project.commit("results of a short training")
-    client = MlflowClient(project.tracking_uri, project.tracking_uri)
+    mlflow.set_tracking_uri(project.tracking_uri)
+    client = MlflowClient()
     best = client.get_model_version_by_alias("sentiment", "challenger")
     client.set_registered_model_alias("sentiment", "champion", best.version)
     changes = ("train.epochs=0.05", "export.precision=fp32", "evaluate.behaviour.minimum_function=1.0")
@@ -228,8 +234,8 @@ def test_a_worse_run_does_not_become_the_challenger(compared: Compared, run: Run
     best, worse = compared.best, compared.worse
     assert compared.client.get_model_version_by_alias("sentiment", "challenger").version == best.version
     assert worse.data.tags["behaviour"].startswith("failed: minimum_function 0.")
-    lost = worse.data.metrics["accuracy"] - run.data.metrics["accuracy"]
-    assert worse.data.metrics["champion_difference"] == pytest.approx(lost)
+    difference = worse.data.metrics["accuracy"] - run.data.metrics["accuracy"]
+    assert worse.data.metrics["champion_difference"] == pytest.approx(difference)
     assert worse.data.metrics["champion_difference_high"] < 0
     assert worse.data.metrics["mcnemar_p"] < 0.05
     assert worse.data.tags["champion_version"] == str(best.version)
@@ -238,7 +244,7 @@ def test_a_worse_run_does_not_become_the_challenger(compared: Compared, run: Run
     assert f"worse than the champion, version {best.version}" in Path(report).read_text()
 
 
-def test_a_queued_experiment_names_its_run_in_the_default_store(compared: Compared, run: Run) -> None:
+def test_a_queued_experiment_logs_to_the_projects_store(compared: Compared, run: Run) -> None:
     project, worse = compared.project, compared.worse
     assert worse.data.tags["dvc_experiment"] == "worse"
     assert read(project, "train/run.json")["run_id"] == run.info.run_id
@@ -248,11 +254,11 @@ def test_a_queued_experiment_names_its_run_in_the_default_store(compared: Compar
     assert run_ids == {"": run.info.run_id, "worse": worse.info.run_id}
     assert float(rows["worse"]["train.epochs"]) == 0.05
     assert float(rows["worse"]["accuracy"]) == pytest.approx(worse.data.metrics["accuracy"], abs=1e-4)
-    shown = run_stage(project.folder, "lineage", "--experiment", "worse").stdout
-    assert compared.worse.info.run_id in shown
+    output = project.run_module("lineage", "--experiment", "worse").stdout
+    assert worse.info.run_id in output
 
 
-def test_a_fresh_clone_compares_commits_without_the_cache_of_dvc(compared: Compared, tmp_path: Path) -> None:
+def test_a_fresh_clone_compares_commits_without_a_dvc_cache(compared: Compared, tmp_path: Path) -> None:
     project = compared.project
     project.run("dvc", "exp", "branch", "worse", "worse")
     project.run("git", "clone", "--quiet", str(project.folder), str(tmp_path / "clone"))
@@ -261,7 +267,7 @@ def test_a_fresh_clone_compares_commits_without_the_cache_of_dvc(compared: Compa
     accuracies = [read(project, "evaluate/metrics.json")["accuracy"]]
     accuracies.append(pytest.approx(compared.worse.data.metrics["accuracy"]))
     both = ("HEAD", "origin/worse")
-    metrics = json.loads(clone.run("dvc", "metrics", "diff", "--json", *both).stdout)["diff"]
+    metrics = json.loads(clone.run("dvc", "metrics", "diff", "--json", *both).stdout)
     accuracy = metrics["results/evaluate/metrics.json"]["accuracy"]
     assert [accuracy["old"], accuracy["new"]] == accuracies
     page = Path(clone.run("dvc", "plots", "diff", *both).stdout.strip().removeprefix("file://")).read_text()
@@ -272,53 +278,55 @@ def test_a_fresh_clone_compares_commits_without_the_cache_of_dvc(compared: Compa
     assert rows
 
 
-def test_a_version_is_given_back_and_reproduced(compared: Compared, tmp_path: Path) -> None:
-    """The quickly trained one, which git alone could not give back: its params were never committed."""
+def test_a_version_is_restored_and_reproduced(compared: Compared, tmp_path: Path) -> None:
+    """The version of the experiment, whose params were never committed to git."""
     project, worse = compared.project, compared.worse
     version = version_of(compared.client, worse).version
     params = (project.folder / "params.yaml").read_text()
     lineage = ("--version", str(version))
-    done = run_stage(project.folder, "lineage", *lineage, "--into", str(tmp_path / "back"), "--repro")
+    done = project.run_module("lineage", *lineage, "--into", str(tmp_path / "restored"), "--repro")
     assert "bit for bit" in done.stdout.splitlines()[-1]
     assert worse.data.tags["git_sha"] in done.stdout
-    assert "epochs: 0.05" in (tmp_path / "back" / "params.yaml").read_text()
+    assert "epochs: 0.05" in (tmp_path / "restored" / "params.yaml").read_text()
     assert (project.folder / "params.yaml").read_text() == params
-    other = tmp_path / "back/results/evaluate/metrics.json"
-    other.write_text(json.dumps({"accuracy": worse.data.metrics["accuracy"] + 0.01}))
-    outside = run_stage(project.folder, "lineage", *lineage, "--check", str(tmp_path / "back"), check=False)
-    assert outside.returncode == 1
-    assert "not reproduced within 0.005" in outside.stderr
+    metrics = tmp_path / "restored/results/evaluate/metrics.json"
+    metrics.write_text(json.dumps({"accuracy": worse.data.metrics["accuracy"] + 0.01}))
+    differing = project.run_module("lineage", *lineage, "--check", str(tmp_path / "restored"), check=False)
+    assert differing.returncode == 1
+    assert "not reproduced within 0.005" in differing.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (("--version", "99"), "sentiment has no version 99; existing versions: 1"),
         (("--experiment", "nobody"), "see `dvc exp show`"),
         (("--version", "1", "--repro"), "--repro needs --into"),
     ],
 )
-def test_lineage_of_what_is_not_there(trained: Project, words: tuple[str, ...], says: str) -> None:
-    done = run_stage(trained.folder, "lineage", *words, check=False)
+def test_lineage_of_something_unknown_is_an_error(
+    trained: Project, words: tuple[str, ...], message: str
+) -> None:
+    done = trained.run_module("lineage", *words, check=False)
     assert done.returncode != 0
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_version_registered_by_hand_cannot_be_given_back(trained: Project, client: MlflowClient) -> None:
+def test_a_manually_registered_version_cannot_be_restored(trained: Project, client: MlflowClient) -> None:
     version = client.create_model_version("sentiment", source=str(trained.folder / "results/train/model"))
-    done = run_stage(trained.folder, "lineage", "--version", str(version.version), check=False)
+    done = trained.run_module("lineage", "--version", str(version.version), check=False)
     client.delete_model_version("sentiment", version.version)
     assert done.returncode == 1
     assert "registered manually" in done.stderr
 
 
-def test_without_its_mlflow_store_a_stage_says_what_to_do(
+def test_a_stage_without_its_mlflow_store_asks_for_a_forced_repro(
     trained: Project, empty_store: Path, tmp_path: Path
 ) -> None:
     shutil.copy(empty_store, tmp_path / "other.db")
-    elsewhere = f"sqlite:///{tmp_path / 'other.db'}"
-    done = run_stage(trained.folder, "evaluate", check=False, env={"MLFLOW_TRACKING_URI": elsewhere})
+    other_store = f"sqlite:///{tmp_path / 'other.db'}"
+    done = trained.run_module("evaluate", check=False, env={"MLFLOW_TRACKING_URI": other_store})
     assert done.returncode == 1
     assert "dvc repro --force" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

@@ -1,10 +1,10 @@
-"""Stages of the pipeline without their imports: processes forked from one that has PyTorch and MLflow loaded.
+"""Fast start of the pipeline's commands: they are forked from a server that has PyTorch and MLflow loaded.
 
-A stage imports for 5 to 15 seconds, longer than its work takes on test data. With `environment()`, the
-command `python -m pipelines.STAGE` asks a server to fork a process for it, also where DVC starts the command.
-The process is real: it runs the code of its working directory with the caller's arguments, environment and
-standard streams, receives the signals sent to the command, and dies if the command is killed. It shares only
-third-party modules.
+The imports of a stage take 5 to 15 seconds, longer than its work on test data. In the environment that
+`environment()` returns, the command `python -m pipelines.NAME` asks the server to fork a process for it,
+even if DVC starts the command. The process runs the code of its working directory with the caller's
+arguments, environment and standard streams. It receives the signals sent to the command and dies if the
+command is killed. Only third-party modules are loaded in advance.
 """
 
 import atexit
@@ -24,7 +24,7 @@ START_SECONDS = 300
 
 @cache
 def environment() -> dict[str, str]:
-    """Variables for a process whose stages are to be forked; starts the server, one for all of a test run."""
+    """Return the variables that make commands use the server. All workers of a test run share one server."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     folder = Path(tempfile.gettempdir()) / f"warm-stages-{run}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -36,13 +36,13 @@ def environment() -> dict[str, str]:
 
 
 def start(folder: Path) -> None:
-    """Start the server, which ends with the test run, and wait until it listens."""
+    """Start the server and wait until it listens. It exits when the test run ends."""
     owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "tests.warm_stages.server", str(folder), str(owner)],
             cwd=HERE.parents[1],
-            # Trainings of several tests run at once; one that wants all cores says so itself.
+            # Several tests train at the same time. A training that needs all cores sets this itself.
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -54,5 +54,5 @@ def start(folder: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not (folder / "socket").exists():
         assert server.poll() is None, (folder / "log").read_text()
-        assert time.monotonic() < deadline, f"no server within {START_SECONDS} s"
+        assert time.monotonic() < deadline, f"the server did not start within {START_SECONDS} s"
         time.sleep(0.1)

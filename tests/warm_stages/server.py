@@ -1,4 +1,4 @@
-"""Imports what the stages import, then forks a process for each request."""
+"""The server: imports the third-party modules of the pipeline, then forks a process for each request."""
 
 import atexit
 import contextlib
@@ -11,20 +11,24 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
 
 POLL_SECONDS = 2
+HOLD_SECONDS = 600
 
 
 def preload() -> None:
-    """Load the stages' third-party modules; the stages' own are left to each project's copy of them."""
+    """Load the third-party modules of the pipeline; each process imports the pipeline from its folder."""
     import pipelines.evaluate.__main__
     import pipelines.export.__main__
+    import pipelines.lineage.__main__
     import pipelines.prepare.__main__
     import pipelines.pretrain.__main__
     import pipelines.register.__main__
+    import pipelines.sweep.__main__
     import pipelines.train.__main__  # noqa: F401
 
     for name in [name for name in sys.modules if name.partition(".")[0] == "pipelines"]:
@@ -32,7 +36,7 @@ def preload() -> None:
 
 
 def serve(path: Path, owner: int) -> None:
-    """Fork for every request until the process `owner` has ended."""
+    """Fork a process for every request, until the process `owner` has ended."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path.with_suffix(".new")))
     listener.listen(64)
@@ -47,13 +51,13 @@ def serve(path: Path, owner: int) -> None:
                 selector.register(client, selectors.EVENT_READ, ("client", pid))
                 selector.register(child, selectors.EVENT_READ, ("child", pid, client))
             elif key.data[0] == "client":
-                pass_signal(selector, key.fileobj, key.data[1])
+                forward_signal(selector, key.fileobj, key.data[1])
             else:
                 report_exit(selector, key.fileobj, *key.data[1:])
 
 
-def pass_signal(selector: selectors.BaseSelector, client: Any, pid: int) -> None:
-    """Send the child the signal that its command received; SIGKILL if the command was killed."""
+def forward_signal(selector: selectors.BaseSelector, client: Any, pid: int) -> None:
+    """Send the child the signal that its command received, or SIGKILL if the command was killed."""
     try:
         number = client.recv(1)
     except ConnectionResetError:
@@ -64,6 +68,7 @@ def pass_signal(selector: selectors.BaseSelector, client: Any, pid: int) -> None
 
 
 def report_exit(selector: selectors.BaseSelector, child: Any, pid: int, client: socket.socket) -> None:
+    """Send the child's exit status to its command, unless the command was killed."""
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     selector.unregister(child)
     os.close(child)
@@ -75,6 +80,7 @@ def report_exit(selector: selectors.BaseSelector, child: Any, pid: int, client: 
 
 
 def fork(client: socket.socket) -> int:
+    """Read a request and fork a process that runs it; return the process id."""
     header, streams, _, _ = socket.recv_fds(client, 4, 3)
     body = b""
     while len(body) < int.from_bytes(header, "big"):
@@ -95,7 +101,7 @@ def fork(client: socket.socket) -> int:
 
 
 def run(request: dict[str, Any], streams: list[int]) -> int:
-    """Run the module as `python -m` would; its exit status."""
+    """Run the module as `python -m` would, and return its exit status."""
     os.setsid()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -107,16 +113,34 @@ def run(request: dict[str, Any], streams: list[int]) -> int:
     os.chdir(request["cwd"])
     sys.path[0] = request["cwd"]
     sys.argv = [sys.argv[0], *request["argv"][1:]]
+    if method := os.environ.pop("WARM_STAGES_HOLD", ""):
+        hold(method, Path(os.environ["WARM_STAGES_HELD"]))
     try:
         runpy.run_module(request["argv"][0], run_name="__main__", alter_sys=True)
         status = 0
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     return status
+
+
+def hold(method: str, held: Path) -> None:
+    """Make a method of pipelines.core.checkpoints create the file `held` after its work, and then sleep."""
+    from pipelines.core import checkpoints
+
+    class_name, _, name = method.partition(".")
+    owner = getattr(checkpoints, class_name)
+    original = getattr(owner, name)
+
+    def work_and_sleep(*args: Any, **kwargs: Any) -> None:
+        original(*args, **kwargs)
+        held.touch()
+        time.sleep(HOLD_SECONDS)
+
+    setattr(owner, name, work_and_sleep)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ NAME, COMMIT = next(iter(HUB_COMMITS.items()))
 
 
 @pytest.mark.process
-def test_a_name_of_the_hub_is_its_pinned_commit_from_the_cache(tiny_encoder: Path, tmp_path: Path) -> None:
-    """In processes of their own: the hub's client reads its settings when it is imported."""
+def test_a_pinned_name_is_loaded_from_the_cache(tiny_encoder: Path, tmp_path: Path) -> None:
+    """In separate processes, because the hub's client reads its settings when it is imported."""
     cached = tmp_path / "hub" / f"models--{NAME}" / "snapshots" / COMMIT
     shutil.copytree(tiny_encoder, cached)
     code = f"from pipelines.core.hub import download; print(download({NAME!r}, {HUB_COMMITS!r}))"
@@ -34,12 +34,12 @@ def offline(code: str, cache: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_folder_is_taken_before_the_hub_is_asked(tiny_encoder: Path) -> None:
+def test_a_local_folder_takes_precedence_over_the_hub(tiny_encoder: Path) -> None:
     with distilbert_folder(str(tiny_encoder), {}) as folder:
         assert folder == tiny_encoder
 
 
-def test_a_name_without_a_commit_is_refused() -> None:
+def test_a_name_without_a_commit_is_an_error() -> None:
     with pytest.raises(
         PipelineError,
         match=r"train\.base: .* write google/electra@COMMIT, or use one of minilm, distilbert",
@@ -47,12 +47,12 @@ def test_a_name_without_a_commit_is_refused() -> None:
         load_base("google/electra", dropout=0.1)
 
 
-def test_the_pinned_names_are_listed_for_a_name_without_a_commit() -> None:
+def test_the_error_for_a_name_without_a_commit_lists_the_pinned_names() -> None:
     with pytest.raises(PipelineError, match="write google/electra@COMMIT, or use one of minilm, one, two"):
         download("google/electra", {"one": COMMIT, "two": COMMIT})
 
 
-def test_another_architecture_or_half_a_model_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+def test_another_architecture_or_an_incomplete_model_is_an_error(tiny_encoder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
     with pytest.raises(PipelineError, match="of type roberta; only distilbert models"):
         load_base(str(tmp_path), dropout=0.1)

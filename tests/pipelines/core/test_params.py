@@ -18,14 +18,14 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
     return path
 
 
-def test_the_projects_params_are_valid_and_frozen() -> None:
+def test_the_params_of_this_project_are_valid_and_frozen() -> None:
     params = load_params(PARAMS)
     with pytest.raises(ValidationError, match="frozen"):
         params.train.epochs = 9.0  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "new", "message"),
     [
         ("batch_size: 32", "batch_size: 0", r"train\.batch_size: Input should be greater than or equal to 1"),
         (
@@ -37,11 +37,13 @@ def test_the_projects_params_are_valid_and_frozen() -> None:
         ("seed: 42", "seed: [", "is not YAML"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_limits(tmp_path: Path, old: str, new: str, words: str) -> None:
-    with pytest.raises(PipelineError, match=words):
+def test_an_invalid_value_is_an_error_with_its_limits(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    with pytest.raises(PipelineError, match=message):
         load_params(changed(tmp_path, old, new))
 
 
-def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error_that_says_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="project's folder"):
         load_params(tmp_path / "params.yaml")

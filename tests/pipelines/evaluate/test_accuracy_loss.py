@@ -9,7 +9,7 @@ POSITIVE = np.array([0.9, 0.5, 0.2, 0.6, 0.1])
 
 
 def test_the_served_form_is_compared_with_the_trained_one() -> None:
-    """Of five answers one went from right to wrong."""
+    """One of five answers is right in the trained form and wrong in the served form."""
     trained = np.array([0.9, 0.5, 0.2, 0.3, 0.1])
     assert compare(LABELS, POSITIVE, trained) == pytest.approx(
         {
@@ -21,7 +21,7 @@ def test_the_served_form_is_compared_with_the_trained_one() -> None:
     )
 
 
-def test_a_loss_over_the_limit_is_refused_with_the_way_out() -> None:
+def test_a_loss_above_the_limit_is_an_error_that_names_the_setting() -> None:
     metrics = {"accuracy": 0.80, "reference_accuracy": 0.83, "accuracy_loss": 0.03}
     refuse_loss(metrics, limit=0.03)
     with pytest.raises(PipelineError, match=r"loss of 0\.0300, and export\.max_accuracy_loss is 0\.02\. Set"):

@@ -13,8 +13,8 @@ WANTED = load_params(ROOT / "params.yaml").evaluate.behaviour
 REVIEWS = ["It has two hours.", "Somebody rides.", "No."]
 
 
-def by_words(texts: Sequence[str], negation: bool) -> np.ndarray:
-    """A model that counts good and bad words, and may know what `not` does."""
+def count_words(texts: Sequence[str], negation: bool) -> np.ndarray:
+    """A model that counts positive and negative words; with `negation`, `not` reverses the result."""
     praise = {*cases.GOOD, *cases.PLAINLY_GOOD, "moving", "wonderful", "smart", "delight", "loved"}
     blame = {*cases.BAD, *cases.PLAINLY_BAD, "wasted", "tedious", "lifeless", "dreary", "bored"}
     answers = []
@@ -27,20 +27,20 @@ def by_words(texts: Sequence[str], negation: bool) -> np.ndarray:
     return np.array(answers)
 
 
-def test_a_model_that_ignores_negation_fails_that_test_alone() -> None:
-    verdicts = judge(lambda texts: by_words(texts, negation=False), REVIEWS, WANTED, seed=1)
+def test_a_model_that_ignores_negation_fails_only_that_test() -> None:
+    verdicts = judge(lambda texts: count_words(texts, negation=False), REVIEWS, WANTED, seed=1)
     assert in_words(verdicts) == f"failed: negation 0.000, at least {WANTED.negation} required"
     (failed,) = [one for one in verdicts if not one.passed]
     assert len(failed.failures) == len(failed.answered) == 36
 
 
-def test_a_sane_model_passes() -> None:
-    verdicts = judge(lambda texts: by_words(texts, negation=True), REVIEWS, WANTED, seed=1)
+def test_a_reasonable_model_passes() -> None:
+    verdicts = judge(lambda texts: count_words(texts, negation=True), REVIEWS, WANTED, seed=1)
     assert in_words(verdicts) == "passed"
     assert {one.name for one in verdicts} == set(type(WANTED).model_fields)
 
 
-def test_a_model_that_says_one_thing_fails_what_it_must() -> None:
+def test_a_constant_model_fails_negation_and_minimum_function() -> None:
     verdicts = judge(lambda texts: np.full(len(texts), 0.9), REVIEWS, WANTED, seed=1)
     assert {one.name for one in verdicts if not one.passed} == {"negation", "minimum_function"}
 
@@ -60,12 +60,12 @@ def test_a_model_that_says_one_thing_fails_what_it_must() -> None:
         ("negative", 0.0, 0.5, False),
     ],
 )
-def test_what_holds(expected: Expected, before: float, after: float, holds: bool) -> None:
+def test_expectations(expected: Expected, before: float, after: float, holds: bool) -> None:
     assert held(expected, before, after) is holds
 
 
 def test_a_typo_swaps_two_letters_of_a_word() -> None:
-    (film, dull) = cases.typos(REVIEWS, seed=1)  # `No.` has no word that is long enough
+    (film, dull) = cases.typos(REVIEWS, seed=1)  # `No.` has no word of sufficient length
     for case in (film, dull):
         assert sorted(case.text) == sorted(case.changed)
         assert sum(one != other for one, other in zip(case.text, case.changed, strict=True)) in (0, 2)

@@ -14,9 +14,9 @@ def champion(**tags: str) -> ModelVersion:
     return version
 
 
-def answers(right: int, count: int = 1000) -> np.ndarray:
-    """Of reviews that are all positive, so many are called so."""
-    return np.where(np.arange(count) < right, 0.9, 0.1)
+def answers(correct: int, count: int = 1000) -> np.ndarray:
+    """Probabilities for positive reviews, of which the first `correct` are classified correctly."""
+    return np.where(np.arange(count) < correct, 0.9, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -35,15 +35,17 @@ def answers(right: int, count: int = 1000) -> np.ndarray:
         (900, 900, "correct on exactly the same reviews as the champion, version 3"),
     ],
 )
-def test_better_is_said_with_how_sure_that_is(new: int, old: int, words: str) -> None:
+def test_a_significant_difference_is_described_with_its_interval_and_p_value(
+    new: int, old: int, words: str
+) -> None:
     found = compare(np.ones(1000, int), answers(new), answers(old), champion(), TAGS, seed=1)
     assert in_words(found) == words
     assert found.difference.value == pytest.approx((new - old) / 1000)
     assert found.caveat == ""
 
 
-def test_what_chance_could_do_is_no_difference() -> None:
-    """One answers three rightly that the other does not: of three coins all fall so in one of four times."""
+def test_a_difference_of_three_answers_is_not_significant() -> None:
+    """All three favour one model. The probability that three coins all fall the same way is 1/4."""
     found = compare(np.ones(1000, int), answers(903), answers(900), champion(), TAGS, seed=1)
     assert found.p == pytest.approx(0.25)
     assert in_words(found).startswith(
@@ -59,7 +61,7 @@ def test_what_chance_could_do_is_no_difference() -> None:
         ({"split_sha256": "x", "data_md5": "y"}, "other data"),
     ],
 )
-def test_a_champion_that_may_know_the_reviews_is_told_of(changed: dict[str, str], words: str) -> None:
+def test_a_champion_trained_on_other_reviews_gives_a_caveat(changed: dict[str, str], words: str) -> None:
     found = caveat(TAGS | changed, TAGS)
     assert words in found
     assert bool(found) == bool(changed)

@@ -14,15 +14,15 @@ from pipelines.evaluate.throughput import Speed
 from pipelines.statistics.intervals import Interval
 from pipelines.statistics.scores import score
 
-HOSTILE = "<script>alert(1)</script> it's not for me"
+SCRIPT = "<script>alert(1)</script> it's not for me"
 
 
 @pytest.fixture(scope="module")
 def found() -> Findings:
-    """What could be found about a model that takes a hostile review for a positive one."""
+    """Findings about a model that classifies a negative review, which contains a script, as positive."""
     labels = np.tile([0, 1], 30)
     reviews = pd.DataFrame({"review_id": [f"r{n}" for n in range(60)], "movie_id": "heat", "label": labels})
-    reviews["text"] = [HOSTILE, *(f"Review {'very ' * n}long." for n in range(59))]
+    reviews["text"] = [SCRIPT, *(f"Review {'very ' * n}long." for n in range(59))]
     positive = np.where(labels == 1, 0.9, 0.2)
     positive[0] = 0.99
     table, missing = slices(reviews, (positive >= 0.5) == labels)
@@ -63,21 +63,21 @@ def found() -> Findings:
     )
 
 
-def test_a_review_cannot_put_anything_into_the_page(found: Findings) -> None:
+def test_reviews_are_escaped_in_the_report(found: Findings) -> None:
     html = page(found, drawn(found))
     assert html.count("<script") == 1
     assert "&lt;script&gt;alert(1)" in html
     assert "It is &lt;b&gt;not&lt;/b&gt; good." in html
 
 
-def test_the_page_says_what_was_found(found: Findings) -> None:
+def test_the_report_has_failed_tests_caveats_and_missing_slices(found: Findings) -> None:
     html = page(found, drawn(found))
     assert "behavioural tests failed, so it will not be registered" in html
     assert "It may know some." in html
     assert "Left out: rating" in html
 
 
-def test_the_card_names_the_weak_slices_and_the_failed_tests(found: Findings) -> None:
+def test_the_model_card_has_metrics_failed_tests_and_missing_slices(found: Findings) -> None:
     text = card(found)
     assert "| negation | 0.000 | 0.8 |" in text
     assert "not significantly different from the champion. It may know some." in text

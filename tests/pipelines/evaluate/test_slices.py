@@ -19,8 +19,9 @@ def reviews(count: int, movie: str = "heat", ids: str = "{}") -> pd.DataFrame:
 
 
 def rows(table: pd.DataFrame, name: str) -> dict[str, tuple[int, float]]:
-    of = table[table["slice"] == name]
-    return dict(zip(of["value"], zip(of["count"], of["accuracy"], strict=True), strict=True))
+    """Return count and accuracy by value of the slice `name`."""
+    found = table[table["slice"] == name]
+    return dict(zip(found["value"], zip(found["count"], found["accuracy"], strict=True), strict=True))
 
 
 def test_each_slice_has_its_count_accuracy_and_interval() -> None:
@@ -36,42 +37,42 @@ def test_each_slice_has_its_count_accuracy_and_interval() -> None:
 @pytest.mark.parametrize(
     "negated", ["It is not good.", "It isn't good.", "It isn\u2019t good.", "Never again."]
 )
-def test_negation_is_seen(negated: str) -> None:
-    """In `knot` and `nothingness` there is none."""
+def test_negation_is_detected(negated: str) -> None:
+    """But not in `knot` and `nothingness`."""
     some = reviews(6).assign(text=[negated, *["A knot of nothingness."] * 5])
     table, _ = slices(some, np.arange(6) > 0)
     assert rows(table, "negation") == {"with": (1, 0.0), "without": (5, 1.0)}
 
 
-def test_the_rating_is_that_of_imdbs_ids() -> None:
+def test_the_rating_is_read_from_the_ids_of_imdb() -> None:
     some = reviews(4).assign(review_id=["train-pos-0_10", "train-neg-1_1", "train-neg-2_4", "train-pos-3_7"])
     table, missing = slices(some, np.array([True, True, True, False]))
     assert rows(table, "rating") == {"1 or 10 stars": (2, 1.0), "4 or 7 stars": (2, 0.5)}
     assert not any(why.startswith("rating") for why in missing)
 
 
-def test_movies_that_are_unknown_or_rare_are_no_slice() -> None:
+def test_unknown_and_rare_movies_are_not_slices() -> None:
     for some in (reviews(20, movie="unknown"), reviews(9)):
         table, missing = slices(some, np.ones(len(some), bool))
         assert not table["slice"].str.endswith("movie").any()
         assert any(why.startswith("movie") for why in missing)
 
 
-def test_the_worst_movie_is_the_one_that_is_most_surely_bad() -> None:
-    """5 of 20 right is worse news than 2 of 10."""
+def test_the_worst_movies_are_ordered_by_the_upper_end_of_the_interval() -> None:
+    """5 of 20 correct is worse than 2 of 10, because it is more certain."""
     some = pd.concat([reviews(20, "heat", "h{}"), reviews(10, "alien", "a{}")], ignore_index=True)
-    right = np.r_[np.arange(20) < 5, np.arange(10) < 2]
-    table, _ = slices(some, right)
+    correct = np.r_[np.arange(20) < 5, np.arange(10) < 2]
+    table, _ = slices(some, correct)
     assert [*rows(table, "worst movie")] == ["heat", "alien"]
 
 
-def test_the_worst_error_comes_first_and_what_is_right_not_at_all() -> None:
+def test_errors_are_listed_worst_first_without_correct_answers() -> None:
     found = worst_errors(reviews(4), np.array([0.9, 0.4, 0.2, 0.01]))
     assert found["review_id"].tolist() == ["3", "0", "1"]
     assert found["loss"].tolist() == pytest.approx([-np.log(0.01), -np.log(0.1), -np.log(0.4)])
 
 
-def test_a_label_that_a_sure_model_contradicts_is_doubted() -> None:
+def test_a_label_contradicted_with_high_confidence_is_a_likely_error() -> None:
     some = reviews(100)
     positive = np.where(some["label"] == 1, 0.95, 0.05)
     positive[[10, 31]] = 0.97, 0.02

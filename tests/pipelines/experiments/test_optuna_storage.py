@@ -1,4 +1,4 @@
-"""Optuna's tables in MLflow's database, with several processes at once."""
+"""Optuna's tables in MLflow's database, used by several processes at the same time."""
 
 import shutil
 import sqlite3
@@ -10,12 +10,11 @@ import pytest
 
 from pipelines.core.errors import PipelineError
 from pipelines.experiments.optuna_storage import open_storage, storage_url
-from tests.pipelines.processes import together
-from tests.pipelines.runs import claiming
+from tests.pipelines.concurrency import run_concurrently, run_waiting_trials
 
 
 @pytest.mark.process
-def test_a_waiting_trial_is_run_by_one_process_and_mlflow_never_notices(
+def test_each_waiting_trial_is_run_once_and_mlflows_tables_are_unchanged(
     tmp_path: Path, empty_store: Path
 ) -> None:
     file = Path(shutil.copy(empty_store, tmp_path))
@@ -27,9 +26,9 @@ def test_a_waiting_trial_is_run_by_one_process_and_mlflow_never_notices(
     study = optuna.create_study(storage=open_storage(url), study_name="s")
     for number in range(12):
         study.enqueue_trial({"x": number})
-    claimed = [value for said in together(3, claiming, url) for value in said]
-    # Who comes when nothing waits any more gets a random one: at most one each.
-    assert sorted(x for x in claimed if x < 12) == list(range(12))
+    values = [value for sent in run_concurrently(run_waiting_trials, *[(url,)] * 3) for value in sent]
+    # A process that asks when no trial is waiting gets a random value, at most once.
+    assert sorted(x for x in values if x < 12) == list(range(12))
     numbers = [trial.number for trial in study.get_trials()]
     assert numbers == list(range(len(numbers)))
     assert revision(file) == before
@@ -37,11 +36,12 @@ def test_a_waiting_trial_is_run_by_one_process_and_mlflow_never_notices(
 
 
 def revision(file: Path) -> list[tuple[str]]:
+    """Return the revision of MLflow's schema."""
     with sqlite3.connect(file) as connection:
         return connection.execute("SELECT version_num FROM alembic_version").fetchall()
 
 
-def test_behind_an_mlflow_server_the_database_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_an_mlflow_server_the_database_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SWEEP_DATABASE", raising=False)
     mlflow.set_tracking_uri("http://127.0.0.1:9")
     with pytest.raises(PipelineError, match="set SWEEP_DATABASE"):
@@ -51,6 +51,6 @@ def test_behind_an_mlflow_server_the_database_must_be_named(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("url", ["nonsense://x", "postgresql+psycopg://127.0.0.1:9/mlflow"])
-def test_a_database_that_is_not_there_is_an_error_in_a_line(url: str) -> None:
+def test_an_unavailable_database_is_a_pipeline_error(url: str) -> None:
     with pytest.raises(PipelineError, match="Set SWEEP_DATABASE"):
         open_storage(url)

@@ -1,4 +1,4 @@
-"""Downloads, from a real server that breaks off when it is told to."""
+"""Downloads from a real server that can interrupt its response."""
 
 import hashlib
 import threading
@@ -18,7 +18,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @dataclass
 class Site:
-    """One file, of which the next answer holds `most` bytes only; what was asked for is kept."""
+    """A file on a server. A response sends at most `most` bytes; `ranges` has the requested ranges."""
 
     url: str = ""
     content: bytes = CONTENT
@@ -32,33 +32,33 @@ class Site:
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    found = Site()
+    served = Site()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked = self.headers.get("Range")
-            found.ranges.append(asked)
-            goes_on = asked is not None and self.headers.get("If-Range") == found.etag
-            start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and goes_on else 0
-            self.send_response(206 if goes_on else 200)
-            self.send_header("ETag", found.etag)
-            self.send_header("Content-Length", str(len(found.content) - start))
+            requested = self.headers.get("Range")
+            served.ranges.append(requested)
+            resumes = requested is not None and self.headers.get("If-Range") == served.etag
+            start = int(requested.removeprefix("bytes=").removesuffix("-")) if requested and resumes else 0
+            self.send_response(206 if resumes else 200)
+            self.send_header("ETag", served.etag)
+            self.send_header("Content-Length", str(len(served.content) - start))
             self.end_headers()
-            self.wfile.write(found.content[start : start + found.most])
+            self.wfile.write(served.content[start : start + served.most])
 
         def log_message(self, *_: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found.url = f"http://127.0.0.1:{server.server_port}/aclImdb.tar.gz"
+        served.url = f"http://127.0.0.1:{server.server_port}/aclImdb.tar.gz"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield found
+        yield served
         server.shutdown()
         thread.join()
 
 
-def test_it_is_fetched_once(site: Site, tmp_path: Path) -> None:
+def test_a_file_is_downloaded_only_once(site: Site, tmp_path: Path) -> None:
     path = download(site.url, SHA256, tmp_path)
     assert path.read_bytes() == CONTENT
     assert path.name == "aclImdb.tar.gz"
@@ -66,7 +66,7 @@ def test_it_is_fetched_once(site: Site, tmp_path: Path) -> None:
     assert len(site.ranges) == 1
 
 
-def test_it_goes_on_where_it_was_broken_off(site: Site, tmp_path: Path) -> None:
+def test_an_interrupted_download_resumes(site: Site, tmp_path: Path) -> None:
     site.most = 300_000
     for _ in range(2):
         with pytest.raises(PipelineError, match=r"[36]00,000 bytes are kept: run the same command again"):
@@ -76,7 +76,7 @@ def test_it_goes_on_where_it_was_broken_off(site: Site, tmp_path: Path) -> None:
     assert site.ranges == [None, "bytes=300000-", "bytes=600000-"]
 
 
-def test_another_file_by_now_is_fetched_from_the_start(site: Site, tmp_path: Path) -> None:
+def test_a_changed_file_is_downloaded_from_the_start(site: Site, tmp_path: Path) -> None:
     site.most = 300_000
     with pytest.raises(PipelineError):
         download(site.url, None, tmp_path)
@@ -84,12 +84,12 @@ def test_another_file_by_now_is_fetched_from_the_start(site: Site, tmp_path: Pat
     assert download(site.url, None, tmp_path).read_bytes() == CONTENT[::-1]
 
 
-def test_a_file_of_another_sha256_is_not_kept(site: Site, tmp_path: Path) -> None:
+def test_a_file_with_another_hash_is_deleted(site: Site, tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="was deleted"):
         download(site.url, "0" * 64, tmp_path)
     assert download(site.url, SHA256, tmp_path).read_bytes() == CONTENT
 
 
-def test_who_does_not_answer_is_named(tmp_path: Path) -> None:
+def test_an_unreachable_host_is_an_error_with_the_url(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"http://127\.0\.0\.1:1/x.*run the same command again"):
         download("http://127.0.0.1:1/x", None, tmp_path)

@@ -24,8 +24,8 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_default_source_is_what_data_dvc_pins(reviews: Path) -> None:
-    """The md5 of a folder in DVC is that of the list of its files and their md5s."""
+def test_the_default_source_gives_the_data_that_data_dvc_pins(reviews: Path) -> None:
+    """DVC's md5 of a folder is the md5 of a list of its files and their md5s."""
     file_md5 = hashlib.md5(reviews.read_bytes()).hexdigest()  # noqa: S324
     listing = f'[{{"md5": "{file_md5}", "relpath": "reviews.csv"}}]'
     folder_md5 = hashlib.md5(listing.encode()).hexdigest()  # noqa: S324
@@ -33,7 +33,7 @@ def test_the_default_source_is_what_data_dvc_pins(reviews: Path) -> None:
     assert pinned == f"{folder_md5}.dir"
 
 
-def test_every_review_is_labelled_and_distinct(reviews: Path) -> None:
+def test_every_review_is_unique_and_has_a_label_and_movie(reviews: Path) -> None:
     table = rows(reviews)
     assert (
         len(table) == len({row["text"] for row in table}) == len({row["review_id"] for row in table}) == 12752
@@ -49,7 +49,7 @@ def test_writing_twice_gives_the_same_bytes(reviews: Path, tmp_path: Path) -> No
     assert (tmp_path / "data" / "reviews.csv").read_bytes() == reviews.read_bytes()
 
 
-def test_a_failure_half_way_leaves_data_as_it_was(tmp_path: Path) -> None:
+def test_a_failure_during_writing_leaves_the_data_unchanged(tmp_path: Path) -> None:
     def failing() -> Iterator[LabelledReview]:
         yield LabelledReview("1", "heat", "Good.", 1)
         raise OSError("the source went away")
@@ -81,7 +81,7 @@ def ingest(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess
     )
 
 
-def test_the_command_says_in_one_line_what_to_do_without_a_network(tmp_path: Path) -> None:
+def test_without_a_network_the_command_fails_with_one_line(tmp_path: Path) -> None:
     offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = ingest(tmp_path, **offline)
     assert done.returncode == 1
@@ -89,7 +89,7 @@ def test_the_command_says_in_one_line_what_to_do_without_a_network(tmp_path: Pat
     assert not (tmp_path / "data").exists()
 
 
-def test_the_command_names_the_sources_it_knows(tmp_path: Path) -> None:
+def test_an_unknown_source_is_an_error_that_lists_the_sources(tmp_path: Path) -> None:
     done = ingest(tmp_path, "--source", "imdb")
     assert done.returncode == 2
     assert "rotten-tomatoes" in done.stderr

@@ -1,4 +1,4 @@
-"""The sources of labelled reviews, through the command that a person runs."""
+"""The sources of labelled reviews, through the command line."""
 
 import csv
 import io
@@ -27,19 +27,19 @@ ARCHIVE = ROOT.parent / "shared" / "imdb" / "aclImdb_train.tar.gz"
 
 
 def ingest(folder: Path, *words: str, code: int = 0) -> str:
-    """What the command says; fails the test when it exits with another code."""
-    said = io.StringIO()
+    """Run the command, assert its exit code, and return its output."""
+    output = io.StringIO()
     ended: str | int | None = 0
-    with chdir(folder), redirect_stdout(said), redirect_stderr(said):
+    with chdir(folder), redirect_stdout(output), redirect_stderr(output):
         try:
             run_stage(lambda: main(list(words)))
         except SystemExit as end:
             ended = end.code
-            if isinstance(ended, str):  # as Python ends a process
+            if isinstance(ended, str):  # like Python at the end of a process
                 print(ended)
                 ended = 1
-    assert ended == code, said.getvalue()
-    return said.getvalue()
+    assert ended == code, output.getvalue()
+    return output.getvalue()
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -94,33 +94,33 @@ def archive_of(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("form", [folder_of, archive_of])
-def test_imdb_is_read_from_its_folder_or_its_archive(tmp_path: Path, form: Callable[[Path], Path]) -> None:
-    said = ingest(tmp_path, "--source", "imdb-archive", str(form(tmp_path)))
+def test_imdb_is_read_from_a_folder_or_an_archive(tmp_path: Path, form: Callable[[Path], Path]) -> None:
+    output = ingest(tmp_path, "--source", "imdb-archive", str(form(tmp_path)))
     kept = {row["review_id"]: (row["movie_id"], row["text"], row["label"]) for row in reviews(tmp_path)}
     assert kept["train-pos-0_9"] == ("tt0453418", "Warm.<br />Brave.", "1")
     assert kept["train-neg-0_1"] == ("tt0064354", "Dull.", "0")
     assert kept["train-pos-7_10"] == ("unknown", "A line without an address.", "1")
     assert not any("Nobody" in text or "root:" in text for _, text, _ in kept.values())
-    why = {re.sub(r".*/", "", place): reason for place, reason in quarantine(tmp_path).items()}
-    assert why.keys() == {"1_2.txt", "train-neg-1_1", "train-neg-2_3", "9_1.txt"}
-    assert "2 stars" in why["1_2.txt"]
-    assert "not UTF-8" in why["9_1.txt"]
-    assert "1 duplicates, 3 invalid" in said
-    assert "dvc add data" in said
+    reasons = {re.sub(r".*/", "", place): reason for place, reason in quarantine(tmp_path).items()}
+    assert reasons.keys() == {"1_2.txt", "train-neg-1_1", "train-neg-2_3", "9_1.txt"}
+    assert "2 stars" in reasons["1_2.txt"]
+    assert "not UTF-8" in reasons["9_1.txt"]
+    assert "1 duplicates, 3 invalid" in output
+    assert "dvc add data" in output
     assert {path.name for path in tmp_path.iterdir()} <= {"data", "results", "aclImdb", "aclImdb.tar.gz"}
 
 
 @pytest.mark.skipif(not ARCHIVE.exists(), reason="needs a copy of the IMDB archive")
-def test_the_real_imdb_archive_is_ingested_whole(tmp_path: Path) -> None:
-    said = ingest(tmp_path, "--source", "imdb-archive", str(ARCHIVE))
-    assert "24,904 reviews from imdb-archive" in said
-    assert "96 of 25,000 rows, with reasons: 96 duplicates, 0 invalid" in said
+def test_the_real_imdb_archive_is_ingested_completely(tmp_path: Path) -> None:
+    output = ingest(tmp_path, "--source", "imdb-archive", str(ARCHIVE))
+    assert "24,904 reviews from imdb-archive" in output
+    assert "96 of 25,000 rows, with reasons: 96 duplicates, 0 invalid" in output
     found = reviews(tmp_path)
     assert abs(Counter(row["label"] for row in found)["1"] - 12_500) < 96
     assert all(re.fullmatch(r"tt\d+", row["movie_id"]) for row in found)
 
 
-def test_the_movie_is_that_of_the_line(tmp_path: Path) -> None:
+def test_the_number_in_a_file_name_gives_the_line_of_its_movie(tmp_path: Path) -> None:
     (first, *_) = [one for one in imdb(folder_of(tmp_path)) if isinstance(one, LabelledReview)]
     assert (first.review_id, first.movie_id) == ("train-neg-0_1", "tt0064354")
 
@@ -131,7 +131,7 @@ def write_csv(path: Path, *rows: tuple[str, ...]) -> Path:
     return path
 
 
-def test_kaggles_table(tmp_path: Path) -> None:
+def test_the_table_of_kaggle(tmp_path: Path) -> None:
     path = write_csv(
         tmp_path / "IMDB Dataset.csv",
         ("review", "sentiment"),
@@ -147,7 +147,7 @@ def test_kaggles_table(tmp_path: Path) -> None:
     assert "'neutral'" in quarantine(tmp_path)["row-5"]
 
 
-def test_any_table(tmp_path: Path) -> None:
+def test_a_table_with_other_column_names(tmp_path: Path) -> None:
     path = write_csv(
         tmp_path / "ours.csv",
         ("film", "words", "good"),
@@ -160,7 +160,7 @@ def test_any_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"a,b\n1,2\n", "no column text or label; its columns are a, b"),
         (b"", "its columns are none"),
@@ -169,23 +169,23 @@ def test_any_table(tmp_path: Path) -> None:
         (b'text,label\n"Great.,1\n', "line 1: unexpected end"),
     ],
 )
-def test_a_table_that_is_none_is_refused_and_nothing_is_lost(
-    tmp_path: Path, content: bytes, said: str
+def test_an_invalid_table_is_an_error_and_leaves_the_data_unchanged(
+    tmp_path: Path, content: bytes, message: str
 ) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "reviews.csv").write_text("as it was")
+    (tmp_path / "data" / "reviews.csv").write_text("unchanged")
     (tmp_path / "bad.csv").write_bytes(content)
-    assert said in ingest(tmp_path, "--source", "csv", str(tmp_path / "bad.csv"), code=1)
-    assert (tmp_path / "data" / "reviews.csv").read_text() == "as it was"
+    assert message in ingest(tmp_path, "--source", "csv", str(tmp_path / "bad.csv"), code=1)
+    assert (tmp_path / "data" / "reviews.csv").read_text() == "unchanged"
 
 
 @pytest.mark.parametrize("source", ["imdb-archive", "kaggle", "csv"])
-def test_a_path_that_is_not_there_is_named(tmp_path: Path, source: str) -> None:
+def test_a_missing_path_is_named(tmp_path: Path, source: str) -> None:
     assert "nowhere.x" in ingest(tmp_path, "--source", source, "nowhere.x", code=1)
 
 
-def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
-    """Half of it would else be taken for the whole."""
+def test_a_truncated_archive_is_an_error(tmp_path: Path) -> None:
+    """Otherwise half of the reviews would be ingested as if they were all."""
     path = tmp_path / "aclImdb.tar.gz"
     texts = random.Random(1)
     with tarfile.open(path, "w:gz") as archive:
@@ -199,13 +199,13 @@ def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
     ingest(tmp_path, "--source", "imdb-archive", str(path))
     before = (tmp_path / "data" / "reviews.csv").read_bytes()
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    said = ingest(tmp_path, "--source", "imdb-archive", str(path), code=1)
-    assert "cannot be read as a tar archive" in said
+    output = ingest(tmp_path, "--source", "imdb-archive", str(path), code=1)
+    assert "cannot be read as a tar archive" in output
     assert (tmp_path / "data" / "reviews.csv").read_bytes() == before
 
 
-def test_the_hub_out_of_reach_says_what_to_do(tmp_path: Path) -> None:
-    """In a process of its own: the hub's client reads its settings when it is imported."""
+def test_an_unreachable_hub_is_an_error_with_the_reason(tmp_path: Path) -> None:
+    """In a separate process, because the hub's client reads its settings when it is imported."""
     offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.ingest", "--source", "huggingface", "stanfordnlp/imdb"],
@@ -214,13 +214,13 @@ def test_the_hub_out_of_reach_says_what_to_do(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    said = done.stdout + done.stderr
-    assert done.returncode == 1, said
-    assert "Traceback" not in said
-    assert "stanfordnlp/imdb cannot be loaded" in said
-    assert "HF_HUB_OFFLINE" in said
+    output = done.stdout + done.stderr
+    assert done.returncode == 1, output
+    assert "Traceback" not in output
+    assert "stanfordnlp/imdb cannot be loaded" in output
+    assert "HF_HUB_OFFLINE" in output
 
 
-def test_a_source_that_needs_a_place_says_so(tmp_path: Path) -> None:
+def test_a_missing_or_superfluous_argument_is_an_error(tmp_path: Path) -> None:
     assert "imdb-archive PATH|URL" in ingest(tmp_path, "--source", "imdb-archive", code=2)
     assert "takes no argument" in ingest(tmp_path, "somewhere", code=2)

@@ -1,4 +1,4 @@
-"""A small project with real git and DVC, brought back as it was; nothing is trained here."""
+"""Restoring a small project with real git and DVC, without a training."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from tests.project import Project
 
 pytestmark = pytest.mark.process
 
-PARAMS = b"seed: 7 # as the run had it\n"
+PARAMS = b"seed: 7 # of the run\n"
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file but git's and DVC's own."""
+    """Return the content of every file except those of git and DVC."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -41,28 +41,28 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_clean_commit_comes_back_though_the_project_went_on(project: Project, tmp_path: Path) -> None:
+def test_a_clean_commit_is_restored_after_later_changes(project: Project, tmp_path: Path) -> None:
     tags, before = state(), files(project.folder)
     (project.folder / "changed.py").write_text("later\n")
     (project.folder / "data" / "reviews.csv").write_text("later\n")
     project.run("dvc", "add", "--quiet", "data")
     project.commit("later")
-    restore(tmp_path / "back", tags, PARAMS, b"")
-    assert files(tmp_path / "back") == before | {"params.yaml": PARAMS}
+    restore(tmp_path / "restored", tags, PARAMS, b"")
+    assert files(tmp_path / "restored") == before | {"params.yaml": PARAMS}
 
 
-def test_results_in_git_are_not_taken_for_reproduced_ones(project: Project, tmp_path: Path) -> None:
+def test_results_in_git_do_not_count_as_reproduced(project: Project, tmp_path: Path) -> None:
     metrics = project.folder / "results" / "evaluate" / "metrics.json"
     metrics.parent.mkdir(parents=True)
     metrics.write_text('{"accuracy": 0.9}')
     project.commit("the metrics")
     tags = state()
-    restore(tmp_path / "back", tags, PARAMS, b"")
+    restore(tmp_path / "restored", tags, PARAMS, b"")
     with pytest.raises(PipelineError, match=r"has no results yet: cd .* && dvc repro"):
-        check(tmp_path / "back", tags | {"accuracy": "0.9"})
+        check(tmp_path / "restored", tags | {"accuracy": "0.9"})
 
 
-def test_what_was_not_committed_comes_back_too(project: Project, tmp_path: Path) -> None:
+def test_uncommitted_changes_are_restored(project: Project, tmp_path: Path) -> None:
     folder = project.folder
     (folder / "changed.py").write_text("changed\n")
     (folder / "changed.py").chmod(0o755)
@@ -76,13 +76,13 @@ def test_what_was_not_committed_comes_back_too(project: Project, tmp_path: Path)
     status = project.run("git", "status", "--porcelain").stdout
     tags, patch, before = state(), uncommitted(), files(folder)
     assert project.run("git", "status", "--porcelain").stdout == status
-    restore(tmp_path / "back", tags, PARAMS, patch)
+    restore(tmp_path / "restored", tags, PARAMS, patch)
     del before["dvc.lock"]
-    assert files(tmp_path / "back") == before | {"params.yaml": PARAMS}
-    assert (tmp_path / "back" / "changed.py").stat().st_mode & 0o100
+    assert files(tmp_path / "restored") == before | {"params.yaml": PARAMS}
+    assert (tmp_path / "restored" / "changed.py").stat().st_mode & 0o100
 
 
-def test_where_it_cannot_be_brought_back_it_says_why(project: Project, tmp_path: Path) -> None:
+def test_a_restore_that_is_impossible_is_an_error_with_the_reason(project: Project, tmp_path: Path) -> None:
     tags = state()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
@@ -99,7 +99,7 @@ def test_where_it_cannot_be_brought_back_it_says_why(project: Project, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("reached", "says"),
+    ("reached", "message"),
     [
         (0.8, "reproduced, the same weights, bit for bit"),
         (0.8 - TOLERANCE, "reproduced, other weights"),
@@ -107,22 +107,22 @@ def test_where_it_cannot_be_brought_back_it_says_why(project: Project, tmp_path:
         (float("nan"), "not reproduced"),
     ],
 )
-def test_an_accuracy_is_reproduced_within_the_tolerance(tmp_path: Path, reached: float, says: str) -> None:
+def test_an_accuracy_is_reproduced_within_the_tolerance(tmp_path: Path, reached: float, message: str) -> None:
     served = tmp_path / "results/export/serving/model.bin"
     served.parent.mkdir(parents=True)
     served.write_bytes(b"weights" if reached == 0.8 else b"others")
-    figures = tmp_path / "results/evaluate/metrics.json"
-    figures.parent.mkdir()
-    figures.write_text(json.dumps({"accuracy": reached}))
+    metrics = tmp_path / "results/evaluate/metrics.json"
+    metrics.parent.mkdir()
+    metrics.write_text(json.dumps({"accuracy": reached}))
     (tmp_path / "weights").write_bytes(b"weights")
     tags = {"accuracy": "0.800000", "weights_sha256": sha256(tmp_path / "weights")}
-    if "not" in says:
-        with pytest.raises(PipelineError, match=says):
+    if "not" in message:
+        with pytest.raises(PipelineError, match=message):
             check(tmp_path, tags)
     else:
-        assert says in check(tmp_path, tags)
+        assert message in check(tmp_path, tags)
 
 
-def test_without_results_it_says_what_to_run(tmp_path: Path) -> None:
+def test_a_check_without_results_names_the_command_to_run(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="dvc repro"):
         check(tmp_path, {"accuracy": "0.8"})

@@ -30,7 +30,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return project
 
 
-def test_the_tags_follow_what_they_name(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tags_identify_code_data_params_and_experiment(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = lineage(SPLIT)
     assert before["git_sha"] == project.run("git", "rev-parse", "HEAD").stdout.strip()
     assert before["git_dirty"] == "false"
@@ -48,7 +50,7 @@ def test_the_tags_follow_what_they_name(project: Project, monkeypatch: pytest.Mo
     assert after["split_sha256"] != before["split_sha256"]
 
 
-def test_what_a_pipeline_run_writes_is_no_uncommitted_change(project: Project) -> None:
+def test_files_written_by_the_pipeline_are_not_uncommitted_changes(project: Project) -> None:
     (project.folder / "dvc.lock").write_text("2\n")
     (project.folder / "results/train/history.csv").write_text("step,loss\n20,0.5\n")
     (project.folder / "results/train/run.json").write_text("{}\n")
@@ -71,6 +73,6 @@ def test_outside_git_the_sha_is_none(project: Project, monkeypatch: pytest.Monke
     assert lineage(SPLIT)["git_sha"] == "none"
 
 
-def test_data_that_dvc_does_not_track_says_what_to_run(tmp_path: Path) -> None:
+def test_untracked_data_is_an_error_that_names_the_command_to_run(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="dvc add data"):
         data_md5(tmp_path / "data.dvc")

@@ -25,7 +25,7 @@ def bert() -> BertModel:
 
 
 def hidden_states(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast) -> tuple[torch.Tensor, ...]:
-    """Per layer [texts, tokens, 384], padding set to zero."""
+    """Return one tensor per layer, [texts, tokens, 384], with padding set to zero."""
     model.train(False)
     batch = tokenizer(TEXTS, padding=True, return_tensors="pt")
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
@@ -34,17 +34,17 @@ def hidden_states(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast) ->
     return tuple(state * batch["attention_mask"][..., None] for state in states)
 
 
-def test_every_layer_of_the_folded_encoder_computes_what_bert_does(bert: BertModel) -> None:
+def test_every_layer_of_the_converted_encoder_computes_the_same_as_bert(bert: BertModel) -> None:
     model, tokenizer = load_minilm(dropout=0.1)
-    theirs = hidden_states(bert, tokenizer)
-    ours = hidden_states(model.distilbert, tokenizer)
-    assert len(ours) == len(theirs) + 1
-    for layer, (a, b) in enumerate(zip(ours, theirs, strict=False)):
+    expected = hidden_states(bert, tokenizer)
+    converted = hidden_states(model.distilbert, tokenizer)
+    assert len(converted) == len(expected) + 1
+    for layer, (a, b) in enumerate(zip(converted, expected, strict=False)):
         assert (a - b).abs().max() < 1e-5, layer
 
 
-def test_the_last_layer_starts_as_the_mean_of_the_tokens() -> None:
-    """Which is how MiniLM was trained to be read; its first token alone points elsewhere."""
+def test_the_added_layer_initially_computes_the_mean_of_the_tokens() -> None:
+    """MiniLM was trained with mean pooling; its first token alone is not a good representation."""
     model, tokenizer = load_minilm(dropout=0.1)
     states = hidden_states(model.distilbert, tokenizer)
     lengths = torch.tensor([len(tokenizer(text)["input_ids"]) for text in TEXTS])
@@ -54,14 +54,14 @@ def test_the_last_layer_starts_as_the_mean_of_the_tokens() -> None:
     assert cosine(states[-2][:, 0], mean).max() < 0.9
 
 
-def test_a_missing_weight_is_not_passed_over(bert: BertModel) -> None:
+def test_a_missing_weight_is_an_error(bert: BertModel) -> None:
     weights = dict(bert.state_dict())
     del weights["encoder.layer.3.output.dense.bias"]
     with pytest.raises(KeyError, match=r"layer\.3\.output\.dense\.bias"):
         convert_bert(weights, layers=6)
 
 
-def test_a_folder_is_taken_with_a_fresh_head(tiny_encoder: Path) -> None:
+def test_a_model_from_a_folder_gets_a_new_head(tiny_encoder: Path) -> None:
     model, tokenizer = load_base(str(tiny_encoder), dropout=0.2)
     weights = load((tiny_encoder / "model.safetensors").read_bytes())
     for name, weight in model.distilbert.state_dict().items():

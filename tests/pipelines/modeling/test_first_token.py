@@ -6,8 +6,10 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification
 from pipelines.modeling.first_token import read_first_token
 
 
-def answer(model: DistilBertForSequenceClassification, **inputs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """The logits, and the gradient of the first layer, through which every weight above it counts."""
+def logits_and_gradient(
+    model: DistilBertForSequenceClassification, **inputs: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits, and the gradient of the first layer, which depends on all layers above it."""
     model.zero_grad()
     logits = model(**inputs).logits
     logits.square().sum().backward()
@@ -16,7 +18,7 @@ def answer(model: DistilBertForSequenceClassification, **inputs: Any) -> tuple[t
     return logits.detach(), gradient.clone()
 
 
-def test_logits_and_gradients_are_those_of_the_whole_layer() -> None:
+def test_logits_and_gradients_equal_those_of_the_full_layer() -> None:
     torch.manual_seed(0)
     config = DistilBertConfig(
         vocab_size=100, dim=32, hidden_dim=64, n_heads=4, n_layers=2, attention_dropout=0.0
@@ -26,11 +28,11 @@ def test_logits_and_gradients_are_those_of_the_whole_layer() -> None:
     mask = torch.ones_like(input_ids)
     mask[1, 4:] = 0
     names = set(model.state_dict())
-    whole = answer(model, input_ids=input_ids, attention_mask=mask)
+    full = logits_and_gradient(model, input_ids=input_ids, attention_mask=mask)
     read_first_token(model)
-    first = answer(model, input_ids=input_ids, attention_mask=mask)
+    reduced = logits_and_gradient(model, input_ids=input_ids, attention_mask=mask)
     states = model.distilbert(input_ids=input_ids, attention_mask=mask).last_hidden_state
     assert states.shape == (3, 1, 32)
-    for ours, theirs in zip(first, whole, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    for actual, expected in zip(reduced, full, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6)
     assert set(model.state_dict()) == names

@@ -23,15 +23,15 @@ def test_every_review_is_in_one_batch_within_the_limits(
     lengths: list[int], reviews: int, tokens: int
 ) -> None:
     batches = LengthBatches(lengths, reviews, tokens, seed=1)
-    given_out = epoch(batches, 0)
-    assert sorted(row for batch in given_out for row in batch) == list(range(len(lengths)))
-    assert len(given_out) == len(batches)
-    for batch in given_out:
+    found = epoch(batches, 0)
+    assert sorted(row for batch in found for row in batch) == list(range(len(lengths)))
+    assert len(found) == len(batches)
+    for batch in found:
         assert len(batch) <= reviews
         assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= tokens
 
 
-def test_each_epoch_has_another_order_and_the_same_seed_the_same_one() -> None:
+def test_the_order_depends_on_the_epoch_and_the_seed() -> None:
     batches = LengthBatches(LENGTHS, 16, 10_000, seed=1)
     first, second = epoch(batches, 0), epoch(batches, 1)
     assert first != second
@@ -42,7 +42,7 @@ def test_each_epoch_has_another_order_and_the_same_seed_the_same_one() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 3])
-def test_little_of_a_batch_is_padding(number: int) -> None:
+def test_batches_contain_little_padding(number: int) -> None:
     batches = epoch(LengthBatches(LENGTHS, 16, 10_000, seed=1), number)
     padded = sum(len(batch) * max(LENGTHS[row] for row in batch) for batch in batches)
     assert sum(LENGTHS) / padded > 0.95

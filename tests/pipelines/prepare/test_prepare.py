@@ -36,7 +36,7 @@ def test_clean(text: str, expected: str) -> None:
     assert clean(text) == expected
 
 
-def test_duplicates_go_and_so_do_contradictions() -> None:
+def test_duplicates_and_contradictory_labels_are_removed() -> None:
     kept = deduplicate(table(("Fine.", 1), ("fine.", 1), ("Mixed.", 0), ("Mixed.", 1), ("Dull.", 0)))
     assert kept["text"].tolist() == ["Fine.", "Dull."]
 
@@ -57,8 +57,8 @@ def test_the_split_is_stratified_seeded_and_disjoint(reviews: Path) -> None:
     assert set(other["review_id"]) != set(train["review_id"])
 
 
-def test_the_calibration_fold_leaves_the_validation_reviews_as_they_were(reviews: Path) -> None:
-    """Else every model would have to be evaluated anew to be compared."""
+def test_the_calibration_fraction_does_not_change_the_validation_reviews(reviews: Path) -> None:
+    """Otherwise models with different fractions could not be compared."""
     params = load_params(ROOT / "params.yaml")
     larger = params.prepare.model_copy(update={"calibration_fraction": 0.3})
     everything = read_reviews(reviews)
@@ -67,7 +67,7 @@ def test_the_calibration_fold_leaves_the_validation_reviews_as_they_were(reviews
     assert len(other["train"]) < len(one["train"])
 
 
-def test_too_few_reviews_are_refused_with_the_way_out() -> None:
+def test_too_few_reviews_are_an_error_that_names_the_setting() -> None:
     params = load_params(ROOT / "params.yaml")
     few = table(*((f"Fine {number}.", number % 2) for number in range(10)))
     with pytest.raises(
@@ -77,23 +77,23 @@ def test_too_few_reviews_are_refused_with_the_way_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "words"),
+    ("column", "value", "message"),
     [
         ("label", 2, r"label, row 0: 2 fails isin"),
         ("movie_id", "no spaces", r"movie_id, row 0: 'no spaces' fails str_matches"),
         ("text", " ", r"text, row 0: ' ' fails str_contains"),
     ],
 )
-def test_a_bad_row_is_named(tmp_path: Path, column: str, value: int | str, words: str) -> None:
+def test_an_invalid_row_is_named(tmp_path: Path, column: str, value: int | str, message: str) -> None:
     path = tmp_path / "reviews.csv"
     bad = table(("Fine.", 1))
     bad[column] = value
     bad.to_csv(path, index=False)
-    with pytest.raises(PipelineError, match=words):
+    with pytest.raises(PipelineError, match=message):
         read_reviews(path)
 
 
-def test_a_missing_file_says_how_to_get_it(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error_that_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="make ingest"):
         read_reviews(tmp_path / "reviews.csv")
 

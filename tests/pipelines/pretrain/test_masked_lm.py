@@ -19,7 +19,7 @@ def packaged() -> tuple[MaskedTokenModel, PreTrainedTokenizerFast]:
     return load_masked_lm("minilm", seed=1)
 
 
-def test_of_what_is_asked_for_eight_in_ten_are_hidden(
+def test_eight_in_ten_of_the_predicted_tokens_are_masked(
     packaged: tuple[MaskedTokenModel, PreTrainedTokenizerFast],
 ) -> None:
     tokenizer = packaged[1]
@@ -30,16 +30,16 @@ def test_of_what_is_asked_for_eight_in_ten_are_hidden(
         tokenizer.sep_token_id,
         tokenizer.pad_token_id,
     )
-    gaps, asked = mask_tokens(ids, tokenizer, probability=0.2)
-    assert not asked[:, [0, *range(90, 102)]].any()
-    assert asked[:, 1:90].float().mean() == pytest.approx(0.2, abs=0.02)
-    assert torch.equal(gaps[~asked], ids[~asked])
-    hidden, same = gaps[asked] == tokenizer.mask_token_id, gaps[asked] == ids[asked]
+    masked, predicted = mask_tokens(ids, tokenizer, probability=0.2)
+    assert not predicted[:, [0, *range(90, 102)]].any()
+    assert predicted[:, 1:90].float().mean() == pytest.approx(0.2, abs=0.02)
+    assert torch.equal(masked[~predicted], ids[~predicted])
+    hidden, same = masked[predicted] == tokenizer.mask_token_id, masked[predicted] == ids[predicted]
     assert hidden.float().mean() == pytest.approx(0.8, abs=0.03)
     assert same.float().mean() == pytest.approx(0.1, abs=0.03)
 
 
-def test_the_packaged_encoder_is_as_it_came_and_its_head_has_its_words(
+def test_the_packaged_encoder_is_unchanged_and_its_head_shares_the_word_embeddings(
     packaged: tuple[MaskedTokenModel, PreTrainedTokenizerFast],
 ) -> None:
     model = packaged[0]
@@ -50,20 +50,20 @@ def test_the_packaged_encoder_is_as_it_came_and_its_head_has_its_words(
     assert model.vocab_projector.weight is model.distilbert.embeddings.word_embeddings.weight
 
 
-def test_a_folder_keeps_its_own_head_and_answers_what_the_whole_model_does(
+def test_a_model_from_a_folder_keeps_its_head_and_gives_the_same_logits(
     tiny_encoder: Path,
 ) -> None:
-    theirs = DistilBertForMaskedLM.from_pretrained(tiny_encoder)
-    ours, tokenizer = load_masked_lm(str(tiny_encoder), seed=1)
+    reference = DistilBertForMaskedLM.from_pretrained(tiny_encoder)
+    model, tokenizer = load_masked_lm(str(tiny_encoder), seed=1)
     batch = tokenizer(TEXTS, padding=True, return_tensors="pt")
     ids, mask = batch["input_ids"], batch["attention_mask"]
-    asked = ids == tokenizer.sep_token_id
+    predicted = ids == tokenizer.sep_token_id
     with torch.no_grad():
-        expected = theirs.train(False)(input_ids=ids, attention_mask=mask).logits[asked]
-        assert torch.allclose(ours.train(False)(ids, mask, asked), expected, atol=1e-5)
+        expected = reference.train(False)(input_ids=ids, attention_mask=mask).logits[predicted]
+        assert torch.allclose(model.train(False)(ids, mask, predicted), expected, atol=1e-5)
 
 
-def test_pieces_leave_nothing_out(packaged: tuple[MaskedTokenModel, PreTrainedTokenizerFast]) -> None:
+def test_chunks_contain_every_token(packaged: tuple[MaskedTokenModel, PreTrainedTokenizerFast]) -> None:
     tokenizer = packaged[1]
     long = "A very long and winding film. " * 40
     found = chunk([long, "", "Dull."], tokenizer, max_tokens=32)["input_ids"]
@@ -78,7 +78,7 @@ def test_pieces_leave_nothing_out(packaged: tuple[MaskedTokenModel, PreTrainedTo
 
 
 def pretrained(base: Path, folder: Path, **changes: float) -> tuple[MaskedTokenModel, list[float]]:
-    """The model, and its losses."""
+    """Train on TEXTS; return the model and its losses."""
     params = load_params(ROOT / "params.yaml")
     chosen = params.pretrain.model_copy(update=changes)
     model, tokenizer = load_masked_lm(str(base), seed=1)
@@ -89,12 +89,12 @@ def pretrained(base: Path, folder: Path, **changes: float) -> tuple[MaskedTokenM
     return model, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-def test_it_learns_to_fill_the_gaps(tiny_encoder: Path, tmp_path: Path) -> None:
+def test_the_loss_decreases(tiny_encoder: Path, tmp_path: Path) -> None:
     _, losses = pretrained(tiny_encoder, tmp_path, epochs=100.0, learning_rate=0.03)
     assert losses[-1] < losses[0] / 2
 
 
-def test_a_batch_of_which_nothing_is_asked_teaches_nothing(tiny_encoder: Path, tmp_path: Path) -> None:
+def test_a_batch_without_predicted_tokens_has_a_loss_of_zero(tiny_encoder: Path, tmp_path: Path) -> None:
     model, losses = pretrained(tiny_encoder, tmp_path, epochs=1.0, hidden=1e-9)
     assert losses == [0.0]
     assert all(weight.isfinite().all() for weight in model.parameters())

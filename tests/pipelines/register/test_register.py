@@ -1,4 +1,4 @@
-"""Which run becomes the challenger, and why; in a real MLflow store, with several at it at once."""
+"""The choice of the challenger and its reason, in a real MLflow store, also by concurrent processes."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from pipelines.register import candidates
 from pipelines.register.description import REPORT
 from pipelines.register.registry import register, version_of
 from tests.bentos.conftest import Registry, copy, serve_registry
-from tests.pipelines.processes import PATIENCE, forkserver
-from tests.pipelines.runs import log, racing
+from tests.pipelines.concurrency import register_run, run_concurrently
+from tests.pipelines.runs import log
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
-    """An MLflow database with the registered model and no run."""
+    """An MLflow database with the registered model and without runs."""
     registry = Registry(tmp_path_factory.mktemp("mlflow"))
     shutil.copy(empty_store, registry.folder / "mlflow.db")
     registry.client.create_registered_model("sentiment")
@@ -38,7 +38,7 @@ def client(database: Path, tmp_path: Path) -> Iterator[MlflowClient]:
 
 @pytest.fixture(params=["sqlite", "http"])
 def uri(request: pytest.FixtureRequest, database: Path, tmp_path: Path) -> Iterator[str]:
-    """Of a store that several processes use, directly or through a server."""
+    """The URI of a store that several processes use, directly or through a server."""
     if request.param == "sqlite":
         yield copy(database, tmp_path).uri
     else:
@@ -47,13 +47,13 @@ def uri(request: pytest.FixtureRequest, database: Path, tmp_path: Path) -> Itera
     mlflow.set_tracking_uri("")
 
 
-def words(version: ModelVersion) -> str:
+def description(version: ModelVersion) -> str:
     return version.description or ""
 
 
-def chosen(client: MlflowClient, like: Run, refuse_dirty: bool = False) -> ModelVersion:
-    """The challenger after a register."""
-    version, _ = register(client, like, refuse_dirty)
+def challenger_after(client: MlflowClient, run: Run, refuse_dirty: bool = False) -> ModelVersion:
+    """Register on the data and split of the run, and return the challenger."""
+    version, _ = register(client, run, refuse_dirty)
     challenger = client.get_model_version_by_alias("sentiment", "challenger")
     assert challenger.version == version.version
     return challenger
@@ -64,7 +64,7 @@ def all_versions(client: MlflowClient) -> list[ModelVersion]:
 
 
 @pytest.mark.parametrize(
-    ("better", "worse", "says"),
+    ("better", "worse", "reason"),
     [
         ({"accuracy": 0.9, "log_loss": 0.9}, {}, "next is NEXT with 0.8000, 0.1000 less"),
         (
@@ -82,45 +82,45 @@ def all_versions(client: MlflowClient) -> list[ModelVersion]:
     ],
 )
 def test_accuracy_decides_then_log_loss_then_speed_then_age(
-    client: MlflowClient, better: dict[str, float], worse: dict[str, float], says: str
+    client: MlflowClient, better: dict[str, float], worse: dict[str, float], reason: str
 ) -> None:
-    """Logged in an order that age alone would get wrong, but for the last."""
+    """The better run is the newer one, except where age decides."""
     runs = [log(client, **worse), log(client, **better)]
     best, other = runs if better == worse else runs[::-1]
-    version = chosen(client, other)
+    version = challenger_after(client, other)
     assert version.run_id == best.info.run_id
-    assert says.replace("NEXT", candidates.name(other)) in words(version)
+    assert reason.replace("NEXT", candidates.name(other)) in description(version)
 
 
-def test_a_tie_breaker_that_is_missing_loses_the_tie(client: MlflowClient) -> None:
+def test_a_run_without_the_tie_breaker_loses_the_tie(client: MlflowClient) -> None:
     old = log(client)
     client.log_batch(old.info.run_id, tags=[RunTag("mlflow.note", "evaluated before log_loss was a metric")])
     old.data._metrics = {"accuracy": 0.8}
     assert candidates.rank(log(client, log_loss=99.0)) < candidates.rank(old)
 
 
-def test_the_best_is_found_on_whatever_page_it_is(
+def test_the_best_run_is_found_on_the_last_page(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MLflow gives the latest first; the first ever is on the last page."""
+    """MLflow returns the newest runs first."""
     runs = [log(client, accuracy=0.9 - i / 10) for i in range(5)]
     monkeypatch.setattr(candidates, "_PAGE", 2)
-    version = chosen(client, runs[-1])
+    version = challenger_after(client, runs[-1])
     assert version.run_id == runs[0].info.run_id
-    assert "the best of 5 runs" in words(version)
+    assert "the best of 5 runs" in description(version)
 
 
 @pytest.mark.parametrize("tag", ["data_md5", "split_sha256"])
-def test_a_better_run_on_other_data_or_another_split_does_not_count(client: MlflowClient, tag: str) -> None:
+def test_runs_on_other_data_or_another_split_are_not_considered(client: MlflowClient, tag: str) -> None:
     log(client, {tag: "another"}, accuracy=0.99)
     run = log(client)
-    version = chosen(client, run)
+    version = challenger_after(client, run)
     assert version.run_id == run.info.run_id
-    assert "the only run" in words(version)
+    assert "the only run" in description(version)
 
 
 @pytest.mark.parametrize(
-    ("tags", "metrics", "says"),
+    ("tags", "metrics", "reason"),
     [
         (
             {"behaviour": "failed: negation 0.61, at least 0.70"},
@@ -133,44 +133,44 @@ def test_a_better_run_on_other_data_or_another_split_does_not_count(client: Mlfl
         ({"changed_while_training": "git_sha"}, {}, "register.refuse_dirty"),
     ],
 )
-def test_who_may_not_become_a_version_is_named_with_the_reason(
-    client: MlflowClient, tags: dict[str, str], metrics: dict[str, float], says: str
+def test_a_refused_run_is_named_with_the_reason(
+    client: MlflowClient, tags: dict[str, str], metrics: dict[str, float], reason: str
 ) -> None:
     refused = log(client, tags, **({"accuracy": 0.9} | metrics))
-    with pytest.raises(PipelineError, match="no run on this data and split") as none_left:
+    with pytest.raises(PipelineError, match="no run on this data and split") as error:
         register(client, refused, refuse_dirty=True)
-    assert f"{candidates.name(refused)}: " in str(none_left.value)
-    assert says in str(none_left.value)
+    assert f"{candidates.name(refused)}: " in str(error.value)
+    assert reason in str(error.value)
     other = log(client)
-    version = chosen(client, refused, refuse_dirty=True)
+    version = challenger_after(client, refused, refuse_dirty=True)
     assert version.run_id == other.info.run_id
-    assert f"Not considered: {candidates.name(refused)}: " in words(version)
-    assert says in words(version)
+    assert f"Not considered: {candidates.name(refused)}: " in description(version)
+    assert reason in description(version)
 
 
-def test_a_dirty_tree_is_recorded_and_taken_unless_it_is_refused(client: MlflowClient) -> None:
-    version = chosen(client, log(client, {"git_dirty": "true"}))
+def test_a_run_with_uncommitted_changes_is_accepted_by_default_and_marked(client: MlflowClient) -> None:
+    version = challenger_after(client, log(client, {"git_dirty": "true"}))
     assert version.tags["git_dirty"] == "true"
-    assert "with uncommitted changes" in words(version)
+    assert "with uncommitted changes" in description(version)
 
 
-def test_a_run_that_never_had_its_behaviour_tested_or_is_unfinished(client: MlflowClient) -> None:
-    """Evaluated by an earlier release, and one that is training now."""
+def test_an_untested_or_unfinished_run_is_not_considered(client: MlflowClient) -> None:
+    """One was evaluated by an earlier release, without behavioural tests; the other is still training."""
     old, running, run = log(client, accuracy=0.99), log(client, accuracy=0.98), log(client)
     client.delete_tag(old.info.run_id, "behaviour")
     client.update_run(running.info.run_id, status="RUNNING")
-    version = chosen(client, run)
+    version = challenger_after(client, run)
     assert version.run_id == run.info.run_id
-    assert f"{candidates.name(old)}: behaviour never tested" in words(version)
-    assert candidates.name(running) not in words(version)
+    assert f"{candidates.name(old)}: behaviour never tested" in description(version)
+    assert candidates.name(running) not in description(version)
 
 
-def test_the_description_says_what_a_person_asks(client: MlflowClient, tmp_path: Path) -> None:
-    first = chosen(client, log(client))
+def test_the_description_has_accuracy_comparisons_and_links(client: MlflowClient, tmp_path: Path) -> None:
+    first = challenger_after(client, log(client))
     run = log(client, accuracy=0.85, accuracy_low=0.83, accuracy_high=0.87, champion_difference_low=0.0123)
     (tmp_path / "report.html").write_text("<h1>Report</h1>")
     client.log_artifact(run.info.run_id, str(tmp_path / "report.html"), "report")
-    text = words(chosen(client, run))
+    text = description(challenger_after(client, run))
     page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
     for line in (
         "accuracy 0.8500 (95 %: 0.8300 to 0.8700), the best of 2 runs on this data and split",
@@ -181,51 +181,42 @@ def test_the_description_says_what_a_person_asks(client: MlflowClient, tmp_path:
         f"[Report]({page}/artifacts/{REPORT})",
     ):
         assert line in text
-    elsewhere = chosen(client, log(client, {"data_md5": "another"}))
-    assert "on other data or another split: not comparable" in words(elsewhere)
+    other_data = challenger_after(client, log(client, {"data_md5": "another"}))
+    assert "on other data or another split: not comparable" in description(other_data)
 
 
-def test_figures_of_a_version_follow_a_new_evaluation(client: MlflowClient) -> None:
+def test_a_new_evaluation_updates_the_version(client: MlflowClient) -> None:
     run = log(client)
-    before = chosen(client, run)
+    before = challenger_after(client, run)
     client.log_metric(run.info.run_id, "accuracy", 0.81, step=1)
-    after = chosen(client, run)
+    after = challenger_after(client, run)
     assert after.version == before.version
     assert float(after.tags["accuracy"]) == 0.81
-    assert "accuracy 0.8100" in words(after)
+    assert "accuracy 0.8100" in description(after)
 
 
 def test_registering_again_changes_nothing(client: MlflowClient) -> None:
     run = log(client)
-    before = dict(chosen(client, run))
-    assert dict(chosen(client, run)) == before
+    before = dict(challenger_after(client, run))
+    assert dict(challenger_after(client, run)) == before
 
 
-def race(uri: str, accuracies: list[float | None], run: Run) -> None:
-    context = forkserver()
-    together = context.Barrier(len(accuracies))
-    racers = [
-        context.Process(target=racing, args=(uri, accuracy, run.info.run_id, together))
-        for accuracy in accuracies
-    ]
-    for racer in racers:
-        racer.start()
-    for racer in racers:
-        racer.join(PATIENCE)
-    assert [racer.exitcode for racer in racers] == [0] * len(racers)
+def register_all(uri: str, accuracies: list[float | None], run: Run) -> None:
+    """Register in one process per accuracy, all at the same time."""
+    run_concurrently(register_run, *((uri, accuracy, run.info.run_id) for accuracy in accuracies))
 
 
 @pytest.mark.process
-def test_registers_at_once_make_one_version_of_a_run_and_the_best_is_challenger(uri: str) -> None:
+def test_concurrent_processes_register_each_run_once_and_choose_the_best(uri: str) -> None:
     client = MlflowClient(uri)
     mlflow.set_tracking_uri(uri)
     run = log(client, accuracy=0.7)
-    race(uri, [None] * 6, run)
+    register_all(uri, [None] * 6, run)
     [version] = all_versions(client)
     assert version_of(client, run).version == version.version
     assert client.get_model_version_by_alias("sentiment", "challenger").version == version.version
 
-    race(uri, [0.80, 0.83, 0.81, 0.82, None, None], run)
+    register_all(uri, [0.80, 0.83, 0.81, 0.82, None, None], run)
     runs = [version.run_id for version in all_versions(client)]
     assert len(runs) == len(set(runs))
     challenger = client.get_model_version_by_alias("sentiment", "challenger")

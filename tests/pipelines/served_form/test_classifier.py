@@ -1,4 +1,4 @@
-"""The exported form, read by the pipeline and by the service: two readers of one contract."""
+"""The served form gives the same results in the pipeline and in the service."""
 
 import random
 from pathlib import Path
@@ -16,8 +16,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_model(tmp_path_factory.mktemp("export") / "serving", seed=1)
 
 
-def test_evaluation_sees_what_the_service_answers(exported: Path) -> None:
-    """Whatever the length: short ones, some of two windows, and some of which the middle is left out."""
+def test_the_pipeline_and_the_service_compute_the_same_probabilities(exported: Path) -> None:
+    """For texts of one window, of two windows, and texts so long that their middle is omitted."""
     order = random.Random(2)
     texts = [*REVIEWS, *(" ".join(order.choices(REVIEWS, k=count)) for count in range(2, 30))]
     engine = Engine(exported)
@@ -26,8 +26,8 @@ def test_evaluation_sees_what_the_service_answers(exported: Path) -> None:
     assert {verdict.truncated for verdict in engine.classify(texts)} == {True, False}
 
 
-def test_the_engine_meets_few_shapes(exported: Path) -> None:
-    """It keeps what it compiles for each, which came to gigabytes; and no window outgrows the model."""
+def test_inputs_are_padded_to_few_widths_within_the_maximum(exported: Path) -> None:
+    """OpenVINO caches the compiled code of each shape, which would grow to gigabytes."""
     classifier = Classifier(exported)
     lengths = range(2, classifier.max_tokens + 1)
     widths = [classifier._inputs([[1] * length])["input_ids"].shape[1] for length in lengths]

@@ -7,28 +7,28 @@ from pipelines.statistics.scores import score, score_draws
 
 LABELS = np.array([1, 1, 1, 0, 0])
 POSITIVE = np.array([0.9, 0.5, 0.2, 0.6, 0.1])
-FOUR = ("accuracy", "precision", "recall", "f1")
+NAMES = ("accuracy", "precision", "recall", "f1")
 
 
 def answers(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, and probabilities that know something of them, many of them equal."""
+    """Return labels, and probabilities that correlate with them and have many ties."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, count)
     return labels, np.clip(0.3 * labels + rng.random(count) * 0.7, 0.01, 0.99).round(2)
 
 
-def test_the_four_metrics_are_those_of_the_positive_class() -> None:
+def test_precision_and_recall_are_those_of_the_positive_class() -> None:
     """Two true positives, one false positive, one false negative, one true negative."""
     found = score(LABELS, POSITIVE)
-    assert [found[name] for name in FOUR] == pytest.approx([3 / 5, 2 / 3, 2 / 3, 2 / 3])
+    assert [found[name] for name in NAMES] == pytest.approx([3 / 5, 2 / 3, 2 / 3, 2 / 3])
 
 
-def test_nothing_called_positive_is_no_error() -> None:
+def test_scores_without_positive_predictions_are_zero() -> None:
     found = score(LABELS, np.zeros(5))
-    assert [found[name] for name in FOUR] == pytest.approx([2 / 5, 0, 0, 0])
+    assert [found[name] for name in NAMES] == pytest.approx([2 / 5, 0, 0, 0])
 
 
-def test_a_draw_is_scored_as_if_its_reviews_were_all_there_are() -> None:
+def test_a_bootstrap_draw_is_scored_like_a_set_of_its_reviews() -> None:
     labels, positive = answers(200, seed=3)
     counts = next(resamples(200, seed=4))[:3]
     many = score_draws(labels, positive, np.vstack([np.ones((1, 200), int), counts]))
@@ -44,18 +44,18 @@ def test_a_draw_is_scored_as_if_its_reviews_were_all_there_are() -> None:
         assert many["precision"][draw] == pytest.approx(precision_score(labels, called, sample_weight=own))
 
 
-def test_the_bootstrap_is_seeded_and_as_wide_as_theory_says() -> None:
+def test_the_bootstrap_is_seeded_and_has_the_theoretical_width() -> None:
     labels, positive = answers(1000, seed=5)
-    once, again, other = (
+    first, repeated, other = (
         bootstrap(lambda counts: score_draws(labels, positive, counts), 1000, seed) for seed in (1, 1, 2)
     )
-    assert once == again
-    assert once != other
+    assert first == repeated
+    assert first != other
     accuracy = score(labels, positive)["accuracy"]
     half = 1.96 * np.sqrt(accuracy * (1 - accuracy) / 1000)
-    assert once["accuracy"] == pytest.approx((accuracy - half, accuracy + half), abs=0.003)
+    assert first["accuracy"] == pytest.approx((accuracy - half, accuracy + half), abs=0.003)
 
 
-def test_wilsons_interval_of_all_right_is_not_certainty() -> None:
-    """10 of 10: the lower end is 1 / (1 + 1.96^2 / 10)."""
+def test_the_wilson_interval_of_a_perfect_score_has_a_width() -> None:
+    """For 10 of 10, the lower end is 1 / (1 + 1.96^2 / 10)."""
     assert wilson(10, 10) == pytest.approx((1, 1 / (1 + 1.96**2 / 10), 1), abs=1e-3)

@@ -1,4 +1,4 @@
-"""What a sweep makes of a trial that ends early; trainings are in test_trial.py and test_sweep.py."""
+"""Scheduling of trials, without a training."""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +17,8 @@ from pipelines.sweep.search import Search
 from pipelines.sweep.sweep_file import load_sweep
 
 
-class Pruned(Workspace):
-    """Every experiment ends as a training that the study has ended; it says why through its own storage."""
+class PruningWorkspace(Workspace):
+    """Every experiment ends like a pruned training, which stores the reason in the study and then fails."""
 
     def run(
         self,
@@ -30,8 +30,8 @@ class Pruned(Workspace):
     ) -> Outcome:
         study, _, number = name.rpartition("-")
         storage = open_storage(mlflow.get_tracking_uri())
-        theirs = storage.get_all_trials(storage.get_study_id_from_name(study))[int(number)]
-        storage.set_trial_user_attr(theirs._trial_id, "pruned", "below the median")
+        trial = storage.get_all_trials(storage.get_study_id_from_name(study))[int(number)]
+        storage.set_trial_user_attr(trial._trial_id, "pruned", "below the median")
         return Outcome(1)
 
 
@@ -47,14 +47,15 @@ def search(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -
     parent = client.create_run(client.create_experiment("sentiment")).info.run_id
     storage = open_storage(uri)
     study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
-    yield Search(study, storage, client, sweep, params, total=4, parent_run=parent)
+    study.set_user_attr("parent_run", parent)
+    yield Search(study, storage, client, sweep, params, total=4)
     mlflow.set_tracking_uri("")
 
 
-def test_trials_that_were_pruned_count_and_are_no_failures(
+def test_pruned_trials_count_towards_the_total_and_are_not_failures(
     search: Search, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    search.run(Pruned(Path(), Path()))
+    search.run(PruningWorkspace(Path(), Path()))
     assert [trial.state for trial in search.study.get_trials()] == [TrialState.PRUNED] * 4
-    assert search.failures == 0
+    assert search.consecutive_failures == 0
     assert "pruned: below the median" in "".join(capsys.readouterr())

@@ -1,4 +1,4 @@
-"""What sweep.yaml may say."""
+"""Validation of sweep.yaml."""
 
 from pathlib import Path
 
@@ -13,36 +13,36 @@ from tests.project import ROOT
 PARAMS = load_params(ROOT / "params.yaml")
 
 
-def test_the_projects_own_sweep_starts_from_its_params() -> None:
+def test_the_sweep_of_this_project_starts_from_its_params() -> None:
     sweep = load_sweep(PARAMS, ROOT / "sweep.yaml")
-    now = baseline(sweep, PARAMS)
-    assert now["train.learning_rate"] == PARAMS.train.learning_rate
-    assert distributions(sweep).keys() == now.keys()
+    first = baseline(sweep, PARAMS)
+    assert first["train.learning_rate"] == PARAMS.train.learning_rate
+    assert distributions(sweep).keys() == first.keys()
 
 
 @pytest.mark.parametrize(
-    ("space", "says"),
+    ("space", "message"),
     [
         ({"train.dropuot": {"low": 0, "high": 0.5}}, "train.dropuot cannot be part"),
         ({"seed": [1, 2]}, "seed cannot be part of a sweep"),
         ({"train.dropout": {"low": 0, "high": 1.5}}, "train.dropout: 1.5: Input should be less than 1"),
         ({"train.dropout": {"low": 0.5, "high": 0.1}}, "low 0.5 must be below high 0.1"),
         ({"train.dropout": {"low": 0, "high": 0.5, "log": True}}, "must be above 0 if log is true"),
-        ({"train.learning_rate": {"low": 0.1, "high": 0.2}}, "excludes 0.00"),
+        ({"train.learning_rate": {"low": 0.1, "high": 0.2}}, "must include 0.00"),
         ({"train.freeze_embeddings": []}, "train.freeze_embeddings is empty"),
         ({}, "space"),
     ],
 )
-def test_a_wrong_space_is_named_before_anything_runs(
-    tmp_path: Path, space: dict[str, object], says: str
+def test_an_invalid_space_is_an_error_that_names_the_field(
+    tmp_path: Path, space: dict[str, object], message: str
 ) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text(yaml.safe_dump({"trials": 2, "startup": 1, "space": space}))
-    with pytest.raises(PipelineError, match=says):
+    with pytest.raises(PipelineError, match=message):
         load_sweep(PARAMS, path)
 
 
-def test_an_override_keeps_every_digit() -> None:
+def test_an_override_has_full_precision() -> None:
     value = 0.1 + 0.2
     assert override("train.dropout", value) == "train.dropout=0.30000000000000004"
     assert override("train.freeze_embeddings", True) == "train.freeze_embeddings=true"

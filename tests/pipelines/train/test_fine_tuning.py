@@ -31,7 +31,7 @@ def tokenizer(tiny_encoder: Path) -> PreTrainedTokenizerFast:
 
 @pytest.fixture
 def fine_tuned(table: pd.DataFrame, tiny_encoder: Path, tmp_path: Path) -> Train:
-    """Trains the tiny encoder on the table; the arguments are params of `train`."""
+    """Train the tiny encoder on the table; the arguments are params of `train`."""
 
     def train(**changes: object) -> ReviewTrainer:
         chosen = params(base=str(tiny_encoder), **changes)
@@ -56,7 +56,7 @@ def weights(trainer: ReviewTrainer) -> torch.Tensor:
     return torch.cat([weight.detach().flatten() for weight in model.distilbert.transformer.parameters()])
 
 
-def test_a_long_text_keeps_its_head_or_both_ends() -> None:
+def test_truncation_keeps_the_head_or_both_ends() -> None:
     ids = [101, *range(10), 102]
     assert truncate(ids, 12, "head") == truncate(ids, 20, "head_tail") == ids
     assert truncate(ids, 6, "head") == [101, 0, 1, 2, 3, 102]
@@ -64,7 +64,7 @@ def test_a_long_text_keeps_its_head_or_both_ends() -> None:
     assert truncate(ids, 7, "head_tail") == [101, 0, 1, 2, 8, 9, 102]
 
 
-def test_texts_begin_and_end_with_the_special_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_texts_begin_and_end_with_special_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     texts = pd.DataFrame({"text": ["Dull.", "A very long and winding film. " * 40], "label": [0, 1]})
     for row in tokenize(texts, tokenizer, 16, "head_tail"):
         assert row["input_ids"][0] == tokenizer.cls_token_id
@@ -72,21 +72,21 @@ def test_texts_begin_and_end_with_the_special_tokens(tokenizer: PreTrainedTokeni
         assert len(row["input_ids"]) == len(row["attention_mask"]) <= 16
 
 
-def test_small_batches_accumulated_and_recomputed_make_the_same_step(fine_tuned: Train) -> None:
-    """One step on 48 reviews, in one batch and in three, or with activations computed twice."""
+def test_accumulation_and_activation_checkpointing_take_the_same_step(fine_tuned: Train) -> None:
+    """One step on 48 reviews: in one batch, and in three batches with activations computed twice."""
     whole = fine_tuned(batch_size=48)
     small = fine_tuned(batch_size=16, accumulation=3, activation_checkpointing=True)
     assert whole.state.global_step == small.state.global_step == 1
     assert whole.state.log_history[-1]["train_loss"] == pytest.approx(
         small.state.log_history[-1]["train_loss"], rel=1e-3
     )
-    # Adam's first step has the size of the rate wherever the gradient is not all but nothing.
+    # Adam's first step has the size of the learning rate, except where the gradient is almost zero.
     moved = (weights(whole) - weights(small)).abs()
     assert (moved > 0.2 * params().train.learning_rate).float().mean() < 0.01
 
 
-def test_a_review_counts_the_same_in_a_small_batch(fine_tuned: Train) -> None:
-    """Without that the few long reviews of a batch cut short by the token budget would weigh more."""
+def test_a_review_has_the_same_weight_in_a_small_batch(fine_tuned: Train) -> None:
+    """Otherwise long reviews would weigh more, since the token limit makes their batches smaller."""
     trainer = fine_tuned(batch_size=32)
     model = trainer.model
     assert isinstance(model, DistilBertForSequenceClassification)
@@ -102,8 +102,8 @@ def test_a_review_counts_the_same_in_a_small_batch(fine_tuned: Train) -> None:
     assert losses[1] == pytest.approx(4 * losses[0], rel=1e-4)
 
 
-def test_bf16_learns_what_fp32_does(fine_tuned: Train) -> None:
-    """The same steps in both: slow where the processor has no bf16, but the same code."""
+def test_bf16_training_has_almost_the_loss_of_fp32(fine_tuned: Train) -> None:
+    """On a processor without bf16, PyTorch emulates it."""
     full, half = (fine_tuned(batch_size=8, precision=name) for name in ("fp32", "bf16"))
     assert half.args.bf16
     assert not full.args.bf16
@@ -114,7 +114,7 @@ def test_bf16_learns_what_fp32_does(fine_tuned: Train) -> None:
 
 
 @pytest.mark.parametrize(("capable", "chosen"), [({"avx512_bf16": True}, "bf16"), ({"avx2": True}, "fp32")])
-def test_auto_takes_bf16_where_the_processor_has_it(
+def test_auto_is_bf16_if_the_processor_supports_it(
     monkeypatch: pytest.MonkeyPatch, capable: dict[str, bool], chosen: str
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capable)
@@ -126,8 +126,8 @@ def test_auto_takes_bf16_where_the_processor_has_it(
 
 @pytest.mark.process
 @pytest.mark.parametrize("wanted", ["1", None])
-def test_trainings_that_run_at_once_share_the_cores(wanted: str | None) -> None:
-    """With a thread for every core each, they would wait for one another in loops that take the cores."""
+def test_omp_num_threads_limits_a_training(wanted: str | None) -> None:
+    """So that parallel trainings can share the cores; without the variable, a training uses all of them."""
     use = "from pipelines.modeling.precision import use_all_cores; use_all_cores()"
     code = f"{use}; import torch; print(torch.get_num_threads())"
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}

@@ -1,4 +1,4 @@
-"""Figures on their way to an MLflow server that goes away and comes back."""
+"""Metrics of a training during an outage of the MLflow server."""
 
 import shutil
 import time
@@ -14,10 +14,10 @@ from pipelines.train.metric_outbox import MetricOutbox
 from tests.pipelines.mlflow_server import server
 
 
-def logs(log: MetricOutbox, state: TrainerState, step: int) -> None:
-    """What the Trainer does each time."""
+def log_step(outbox: MetricOutbox, state: TrainerState, step: int) -> None:
+    """Log like the Trainer."""
     state.log_history.append({"step": step, "loss": 1 / step, "eval_runtime": 3.0})
-    log.on_log(TrainingArguments(report_to="none"), state, TrainerControl())
+    outbox.on_log(TrainingArguments(report_to="none"), state, TrainerControl())
 
 
 def history(client: MlflowClient, run_id: str) -> dict[int, float]:
@@ -27,7 +27,7 @@ def history(client: MlflowClient, run_id: str) -> dict[int, float]:
 
 
 @pytest.mark.process
-def test_nothing_is_lost_while_mlflow_is_away_and_nothing_said_twice(
+def test_no_metric_is_lost_or_logged_twice_during_an_outage(
     tmp_path: Path, empty_store: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(empty_store, tmp_path)
@@ -35,26 +35,26 @@ def test_nothing_is_lost_while_mlflow_is_away_and_nothing_said_twice(
     with server(tmp_path, port) as url:
         client = MlflowClient(url)
         run_id = client.create_run("0").info.run_id
-        log = MetricOutbox(client, run_id)
-        logs(log, state, 20)
+        outbox = MetricOutbox(client, run_id)
+        log_step(outbox, state, 20)
     capfd.readouterr()
     began = time.monotonic()
-    logs(log, state, 40)
-    logs(log, state, 60)
-    assert time.monotonic() - began < 240  # MLflow's own client would try for four minutes each
-    said = capfd.readouterr().err
-    assert said.count("training continues") == 1
+    log_step(outbox, state, 40)
+    log_step(outbox, state, 60)
+    assert time.monotonic() - began < 240  # MLflow's own client would retry each for four minutes
+    output = capfd.readouterr().err
+    assert output.count("training continues") == 1
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(PipelineError, match=r"is complete and saved, .* again when MLflow is available"):
-        log.finish(state)
+        outbox.finish(state)
     with server(tmp_path, port):
-        log.finish(state)
-        wanted = {20: 1 / 20, 40: 1 / 40, 60: 1 / 60}
-        assert history(client, run_id) == pytest.approx(wanted)
-        # A training that goes on from step 40 says 60 again, then 80.
-        again = TrainerState(log_history=[dict(entry) for entry in state.log_history[:2]])
+        outbox.finish(state)
+        expected = {20: 1 / 20, 40: 1 / 40, 60: 1 / 60}
+        assert history(client, run_id) == pytest.approx(expected)
+        # A training that resumes from step 40 logs step 60 again, then step 80.
+        resumed = TrainerState(log_history=[dict(entry) for entry in state.log_history[:2]])
         later = MetricOutbox(client, run_id)
         for step in (60, 80):
-            logs(later, again, step)
-        assert history(client, run_id) == pytest.approx(wanted | {80: 1 / 80})
+            log_step(later, resumed, step)
+        assert history(client, run_id) == pytest.approx(expected | {80: 1 / 80})
         assert set(client.get_run(run_id).data.metrics) == {"loss"}

@@ -17,7 +17,7 @@ def params(**changes: float) -> TrainParams:
 
 
 def rates(model: DistilBertForSequenceClassification, train: TrainParams) -> dict[str, tuple[float, float]]:
-    """Learning rate and weight decay of each weight that learns, by name."""
+    """Return the learning rate and weight decay of each trainable weight, by name."""
     names = {id(weight): name for name, weight in model.named_parameters()}
     return {
         names[id(weight)]: (group["lr"], group["weight_decay"])
@@ -26,7 +26,7 @@ def rates(model: DistilBertForSequenceClassification, train: TrainParams) -> dic
     }
 
 
-def test_without_layer_decay_all_learn_alike_and_vectors_do_not_decay(
+def test_without_layer_decay_all_rates_are_equal_and_biases_and_norms_do_not_decay(
     model: DistilBertForSequenceClassification,
 ) -> None:
     found = rates(model, params(learning_rate=0.1, weight_decay=0.5))
@@ -36,7 +36,7 @@ def test_without_layer_decay_all_learn_alike_and_vectors_do_not_decay(
         assert decay == (0.0 if name.endswith("bias") or "norm" in name.lower() else 0.5), name
 
 
-def test_with_it_each_layer_learns_slower_than_the_one_above(
+def test_with_layer_decay_each_layer_has_a_lower_rate_than_the_one_above(
     model: DistilBertForSequenceClassification,
 ) -> None:
     found = rates(model, params(learning_rate=0.1, layer_decay=0.5))

@@ -1,4 +1,4 @@
-"""A training as a trial: real Trainer, real study, real MLflow store, and a model of a few weights."""
+"""A training as a trial of a sweep: a tiny model with a real Trainer, study and MLflow store."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ from pipelines.train.sweep_trial import TrialReport, trial_callbacks
 
 
 class Tiny(torch.nn.Module):
-    """Two logits of four numbers, through a dropout that draws random numbers."""
+    """Two logits from four numbers, with dropout, which uses the random generator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ def connected(database: str) -> None:
 
 
 def study_of(database: str, accuracies: list[float]) -> tuple[optuna.Study, Identity]:
-    """A study with finished trials that had these accuracies after a quarter, and a trial that runs."""
+    """Return a study and its running trial; its finished trials had these accuracies after a quarter."""
     study = optuna.create_study(storage=open_storage(database), direction="maximize")
     for accuracy in accuracies:
         trial = study.ask()
@@ -86,16 +86,16 @@ def latest(study: optuna.Study) -> FrozenTrial:
     return study.get_trials()[-1]
 
 
-def test_outside_a_sweep_nothing_is_added() -> None:
+def test_outside_a_sweep_there_are_no_callbacks_or_tags() -> None:
     assert trial_callbacks() == []
     assert trial_tags() == {}
 
 
-def test_in_a_sweep_the_environment_says_which_trial_this_is(
+def test_in_a_sweep_the_environment_identifies_the_trial(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, here = study_of(database, [])
-    for name, value in here.environment().items():
+    study, identity = study_of(database, [])
+    for name, value in identity.environment().items():
         monkeypatch.setenv(name, value)
     assert trial_tags() == {
         "mlflow.parentRunId": "parent",
@@ -104,38 +104,38 @@ def test_in_a_sweep_the_environment_says_which_trial_this_is(
     }
     (report,) = trial_callbacks()
     assert isinstance(report, TrialReport)
-    assert report.trial == here
+    assert report.trial == identity
 
 
-def test_a_good_trial_is_told_of_and_trains_as_if_nobody_had_looked(database: str, tmp_path: Path) -> None:
-    study, here = study_of(database, [0.4, 0.5])
-    watched = train(tmp_path, [TrialReport(here)], accuracy=0.9)
+def test_reports_do_not_change_the_training(database: str, tmp_path: Path) -> None:
+    study, identity = study_of(database, [0.4, 0.5])
+    reported = train(tmp_path, [TrialReport(identity)], accuracy=0.9)
     assert latest(study).intermediate_values == {25: 0.9, 50: 0.9, 75: 0.9}
-    alone = train(tmp_path, [])
-    assert watched.model is not None
-    assert alone.model is not None
-    for ours, theirs in zip(watched.model.parameters(), alone.model.parameters(), strict=True):
+    unreported = train(tmp_path, [])
+    assert reported.model is not None
+    assert unreported.model is not None
+    for ours, theirs in zip(reported.model.parameters(), unreported.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 @pytest.mark.process
-def test_a_poor_trial_ends_with_its_run_killed_and_a_reason(database: str, tmp_path: Path) -> None:
-    study, here = study_of(database, [0.8, 0.9])
+def test_pruning_ends_the_run_as_killed_with_the_reason(database: str, tmp_path: Path) -> None:
+    study, identity = study_of(database, [0.8, 0.9])
     with (
         pytest.raises(
             PipelineError, match=r"accuracy 0\.3000 after 25 % of the training is below the median"
         ),
         mlflow.start_run() as run,
     ):
-        train(tmp_path, [TrialReport(here)], accuracy=0.3)
+        train(tmp_path, [TrialReport(identity)], accuracy=0.3)
     ended = mlflow.get_run(run.info.run_id)
     assert ended.info.status == "KILLED"
     assert "below the median" in ended.data.tags["sweep.pruned"]
     assert "below the median" in latest(study).user_attrs["pruned"]
 
 
-def test_a_trial_that_was_given_up_ends(database: str, tmp_path: Path) -> None:
-    study, here = study_of(database, [])
-    study.tell(here.number, state=TrialState.FAIL)
+def test_an_abandoned_trial_ends(database: str, tmp_path: Path) -> None:
+    study, identity = study_of(database, [])
+    study.tell(identity.number, state=TrialState.FAIL)
     with pytest.raises(PipelineError, match="abandoned it"), mlflow.start_run():
-        train(tmp_path, [TrialReport(here)])
+        train(tmp_path, [TrialReport(identity)])

@@ -1,4 +1,4 @@
-"""Turns `python -m pipelines.STAGE` into a request to the server; Python imports this module at start."""
+"""Turns `python -m pipelines.NAME` into a request to the server. Python imports this module at startup."""
 
 import json
 import os
@@ -6,11 +6,12 @@ import signal
 import socket
 import sys
 
-STAGES = {f"pipelines.{name}" for name in ("prepare", "pretrain", "train", "export", "evaluate", "register")}
+STAGES = ("prepare", "pretrain", "train", "export", "evaluate", "register")
+MODULES = {f"pipelines.{name}" for name in (*STAGES, "lineage", "sweep")}
 
 
 def forward(path: str) -> None:
-    """Have the server run this command, pass signals on, and exit as the command did."""
+    """Have the server run this command, forward signals to it, and exit with its status."""
     server = socket.socket(socket.AF_UNIX)
     server.connect(path)
     request = {
@@ -29,5 +30,5 @@ def forward(path: str) -> None:
     os._exit(status[0] if status else 255)
 
 
-if "WARM_STAGES" in os.environ and sys.orig_argv[1:2] == ["-m"] and sys.orig_argv[2] in STAGES:
+if "WARM_STAGES" in os.environ and sys.orig_argv[1:2] == ["-m"] and sys.orig_argv[2] in MODULES:
     forward(os.environ["WARM_STAGES"])
