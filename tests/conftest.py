@@ -2,12 +2,15 @@
 
 The tests of a file run in one worker, and so do those of a folder whose tests share a stack.
 
-A test has the marker `process` if it starts a process, or needs a server or a training. Every test that uses
-one of PROCESS_FIXTURES, directly or through another fixture, gets it automatically. A file whose tests start
-processes themselves sets `pytestmark = pytest.mark.process`. `pytest -m "not process"` runs the quick tests.
+`pytest -m "not process"` runs the quick tests. The others have the marker `process`: they start a process, or
+need a server, a training, a model or an MLflow store. A test that uses one of PROCESS_FIXTURES, directly or
+through another fixture, gets the marker automatically. A file whose tests start processes themselves sets
+`pytestmark = pytest.mark.process`. A quick test that starts a process fails.
 """
 
 import os
+import sys
+from collections.abc import Iterator
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -25,8 +28,16 @@ PROCESS_FIXTURES = frozenset(
         "fresh",
         "collector",
         "server",
-        "mlflow_server",
+        "running_mlflow",
+        "own_mlflow_server",
         "bento",
+        "empty_database",
+        "empty_store",
+        "serving",
+        "tiny_encoder",
+        "packaged",
+        "bert",
+        "exported",
     }
 )
 
@@ -61,3 +72,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and not PROCESS_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker("process")
+
+
+class NoProcess:
+    """Fails a test that starts a process."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        sys.addaudithook(self.note)
+
+    def note(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event in ("os.fork", "os.posix_spawn", "subprocess.Popen"):
+            self.started.append(str(arguments[0]) if arguments else "a fork")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Iterator[None]:
+        self.started.clear()
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self) -> Iterator[None]:
+        yield
+        if self.started:
+            pytest.fail(f"it starts {self.started[0]} but lacks the marker `process`")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Only here: in a run of all tests, an import that starts a process may happen in any of them.
+    if config.option.markexpr == "not process":
+        config.pluginmanager.register(NoProcess())

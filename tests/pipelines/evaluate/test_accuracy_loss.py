@@ -24,5 +24,5 @@ def test_the_served_form_is_compared_with_the_trained_one() -> None:
 def test_a_loss_above_the_limit_is_an_error_that_names_the_setting() -> None:
     metrics = {"accuracy": 0.80, "reference_accuracy": 0.83, "accuracy_loss": 0.03}
     refuse_loss(metrics, limit=0.03)
-    with pytest.raises(PipelineError, match=r"loss of 0\.0300, and export\.max_accuracy_loss is 0\.02\. Set"):
+    with pytest.raises(PipelineError, match=r"0\.0300 exceeds export\.max_accuracy_loss, 0\.02\. Set"):
         refuse_loss(metrics, limit=0.02)
