@@ -23,10 +23,10 @@ def measure(classifier: Classifier, texts: Sequence[str]) -> Speed:
     classifier.logits(sample)
     began = time.perf_counter()
     classifier.logits(sample)
-    return Speed(len(sample) / (time.perf_counter() - began), classifier.threads, processor())
+    return Speed(len(sample) / (time.perf_counter() - began), classifier.threads, processor_name())
 
 
-def processor() -> str:
+def processor_name() -> str:
     """Return the processor's model name."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []

@@ -33,6 +33,6 @@ def use_all_cores() -> None:
         torch.set_num_threads(joblib.cpu_count(only_physical_cores=True))
 
 
-def processor() -> str:
+def instruction_set() -> str:
     """Return PyTorch's name of the processor's instruction set, such as AVX2 or AVX512."""
     return str(torch.cpu.get_capabilities()["cpu_name"])

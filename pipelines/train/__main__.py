@@ -19,7 +19,7 @@ from pipelines.core.params import load_params
 from pipelines.experiments.trial_identity import trial_tags
 from pipelines.lineage.kept_files import keep, note_changes
 from pipelines.lineage.tags import lineage
-from pipelines.modeling.precision import processor, resolve_precision
+from pipelines.modeling.precision import instruction_set, resolve_precision
 from pipelines.modeling.trainer import train
 from pipelines.train import fine_tuning
 from pipelines.train.fine_tuning.model import load_classifier, save
@@ -42,7 +42,7 @@ def main() -> None:
     precision = resolve_precision(params.train.precision)
     identity = params.train.model_dump(exclude={"checkpoint_seconds"}) | {"precision": precision}
     checkpoints = find_checkpoints({"seed": params.seed, **identity}, model, [TRAIN, VALIDATION], CODE)
-    tags = lineage(VALIDATION) | trial_tags() | {"precision": precision, "processor": processor()}
+    tags = lineage(VALIDATION) | trial_tags() | {"precision": precision, "processor": instruction_set()}
     client = connect()
     with checkpoints.locked():
         with begin(checkpoints, tags) as run:
