@@ -164,9 +164,9 @@ def address(request: Request) -> str:
 
 
 def _key(request: Request) -> str | None:
-    """Return the token of `Authorization: Bearer`; other schemes are ignored."""
+    """Return the token of `Authorization: Bearer`, or None without one; other schemes are ignored."""
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else None
+    return key.strip() or None if scheme.lower() == "bearer" else None
 
 
 def _find(connection: Connection, key: str) -> ApiKey | None:
