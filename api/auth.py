@@ -2,16 +2,18 @@
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Connection, func, select, update
 from sqlmodel import col
 
-from api.credentials import ApiKey, Scope, id_of
+from api.credentials import FORM, ApiKey, Scope, id_of
 from api.database import autocommit
 from api.errors import ForbiddenError, UnauthorizedError, UnavailableError
 from api.limits import Limit
@@ -20,6 +22,11 @@ bearer = HTTPBearer(
     auto_error=False, scheme_name="API key", description="Create one with `python -m api.keys create`."
 )
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+
+INVALID = "invalid_token"
+"""RFC 6750, section 3.1."""
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 COUNT_TIMEOUT = 1.0
 """Seconds that counting may delay a request that does not otherwise need the database."""
@@ -42,86 +49,124 @@ class Caller:
             raise ForbiddenError("Only the key that wrote a review, or an admin key, may change it.")
 
 
-async def admit(request: Request, response: Response, kind: str, cost: int = 1) -> Caller:
-    """Return the caller and charge `cost` to their rate limit `kind`; set the RateLimit headers.
+async def admit(request: Request, kind: str) -> Caller:
+    """Return the caller and charge one request to their rate limit `kind`.
 
     Raises UnauthorizedError for an invalid key, even if the route needs none, and TooManyRequestsError.
     """
     limit: Limit | None = request.app.state.limits[kind]
     key = _key(request)
     if key is None and limit is None:
-        return Caller(address(request))
+        return _admitted(request, Caller(address(request)))
+    if key is not None and id_of(key) is None:
+        # Rejected without a query, which anyone could cause otherwise.
+        raise UnauthorizedError(f"This is not an API key: a key is {FORM}.", INVALID)
 
-    def work(connection: Connection) -> tuple[Caller, dict[str, str]]:
-        caller = Caller(address(request)) if key is None else _holder(connection, key)
-        return caller, {} if limit is None else limit.take(connection, caller.name, cost)
+    def work(connection: Connection) -> tuple[Caller, str | None, dict[str, str]]:
+        """Return the caller, the reason why their key is rejected, and the RateLimit headers."""
+        caller, rejection = Caller(address(request)), None
+        if key is not None:
+            stored = _find(connection, key)
+            rejection = "is unknown" if stored is None else stored.rejection()
+            if stored is not None and rejection is None:
+                caller = Caller(stored.id, stored.id, frozenset(stored.scopes))
+        # An invalid key is charged to the address, since no key can pay for it.
+        return caller, rejection, {} if limit is None else limit.take(connection, caller.name, cost=1)
 
-    caller, headers = await autocommit(request, work)
-    response.headers.update(headers)
-    return caller
+    caller, rejection, headers = await autocommit(request, work)
+    if rejection is not None:
+        raise UnauthorizedError(f"This API key {rejection}.", INVALID)
+    return _admitted(request, caller, headers)
 
 
-async def admit_uncounted(request: Request, response: Response, kind: str, cost: int = 1) -> Caller:
+async def admit_uncounted(request: Request, kind: str) -> Caller:
     """Like `admit`, for a route that works without the database.
 
     While the database is unavailable, requests are not counted and those with a key are rejected.
     """
     try:
         async with asyncio.timeout(COUNT_TIMEOUT):
-            return await admit(request, response, kind, cost)
+            return await admit(request, kind)
     except (TimeoutError, UnavailableError):
         if _key(request) is not None:
             raise UnavailableError(
                 "API keys cannot be checked while the database is unavailable; try again later."
             ) from None
-        return Caller(address(request))
+        return _admitted(request, Caller(address(request)))
 
 
-def admitted(kind: str) -> Callable[[Request, Response], Awaitable[Caller]]:
-    """Return `admit` as a dependency, for a route that needs no key."""
+async def charge_batch(request: Request, kind: str, cost: int) -> None:
+    """Charge a batch that costs several requests, of which `admit` has charged one.
 
-    async def dependency(request: Request, response: Response) -> Caller:
-        return await admit(request, response, kind)
+    Does nothing while the database is unavailable. Raises TooManyRequestsError.
+    """
+    limit: Limit | None = request.app.state.limits[kind]
+    if limit is None or "RateLimit" not in request.state.rate_limit:
+        return
+    caller: Caller = request.state.caller
 
-    return dependency
+    def work(connection: Connection) -> dict[str, str]:
+        return limit.take(connection, caller.name, cost, paid=1)
+
+    with suppress(TimeoutError, UnavailableError):
+        async with asyncio.timeout(COUNT_TIMEOUT):
+            _admitted(request, caller, await autocommit(request, work))
 
 
-async def _writer(request: Request, response: Response, credentials: Bearer) -> Caller:
+def _admitted(request: Request, caller: Caller, headers: Mapping[str, str] = NO_HEADERS) -> Caller:
+    """Keep the caller and the RateLimit headers of the response (api.headers) with the request."""
+    request.state.caller = caller
+    request.state.rate_limit = headers
+    return caller
+
+
+async def admit_reader(request: Request) -> Caller:
+    return await admit(request, "read")
+
+
+async def admit_writer(request: Request) -> Caller:
     """Raises UnauthorizedError without a key, ForbiddenError without the scope `write`."""
-    if credentials is None:
+    if _key(request) is None:
         raise UnauthorizedError("Writing needs an API key: send Authorization: Bearer <key>.")
-    caller = await admit(request, response, "write")
+    caller = await admit(request, "write")
     if not caller.has("write"):
         raise ForbiddenError("This API key lacks the scope `write`.")
     return caller
+
+
+async def admit_analysis(request: Request) -> Caller:
+    return await admit_uncounted(request, "analyze")
+
+
+async def _writer(request: Request, _: Bearer) -> Caller:
+    """The caller of a route that writes. A route with a body has admitted them before reading it."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return caller or await admit_writer(request)
 
 
 Writer = Annotated[Caller, Depends(_writer)]
 
 
 def address(request: Request) -> str:
-    """Return the client's address; for IPv6 its /64 network, which belongs to one subscriber."""
-    host = request.client.host if request.client else ""
+    """Return the client's address; for IPv6 its /64 network, which belongs to one subscriber.
+
+    Without an address, as behind a Unix socket or with a forged X-Forwarded-For, all callers are one.
+    """
     try:
-        found = ipaddress.ip_address(host)
+        found = ipaddress.ip_address(request.client.host if request.client else "")
     except ValueError:
-        return host or "local"
-    return str(found) if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))
+        return "unknown"
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is None:
+            return str(ipaddress.ip_network((int(found), 64), strict=False))
+        found = found.ipv4_mapped
+    return str(found)
 
 
 def _key(request: Request) -> str | None:
-    """Return the token of `Authorization: Bearer`; other schemes are ignored."""
+    """Return the token of `Authorization: Bearer`, or None without one; other schemes are ignored."""
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else None
-
-
-def _holder(connection: Connection, key: str) -> Caller:
-    stored = _find(connection, key)
-    if stored is None:
-        raise UnauthorizedError("This API key is unknown.", "invalid_token")
-    if (reason := stored.rejection()) is not None:
-        raise UnauthorizedError(f"This API key {reason}.", "invalid_token")
-    return Caller(stored.id, stored.id, frozenset(stored.scopes))
+    return key.strip() or None if scheme.lower() == "bearer" else None
 
 
 def _find(connection: Connection, key: str) -> ApiKey | None:

@@ -15,6 +15,8 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 PATTERN = re.compile(r"mrs_([0-9a-f]{16})_[0-9a-f]{64}")
 """A public id and 256 secret random bits."""
 
+FORM = "mrs_, 16 hexadecimal digits, _, and 64 more"
+
 
 def new_key() -> str:
     return f"mrs_{secrets.token_hex(8)}_{secrets.token_hex(32)}"
@@ -52,7 +54,7 @@ class ApiKey(SQLModel, table=True):
     def from_key(cls, key: str, name: str, scopes: list[Scope], expires_at: datetime | None = None) -> Self:
         """Build the row of a key. Raises ValueError if the key does not have the form of `new_key`."""
         if (key_id := id_of(key)) is None:
-            raise ValueError("a key is mrs_, 16 hexadecimal digits, _, and 64 more")
+            raise ValueError(f"a key is {FORM}")
         return cls(
             id=key_id,
             name=name,

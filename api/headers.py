@@ -1,7 +1,9 @@
-"""Security and caching headers of every response, including errors and static files.
+"""Security, caching and RateLimit headers of every response, including errors and static files.
 
 The library `secure` is not used: it overrides a route's own policy, and sends HSTS without TLS.
 """
+
+from collections.abc import Mapping
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,7 +30,8 @@ class DefaultHeaders:
         async def add(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in DEFAULTS.items():
+                rate_limit: Mapping[str, str] = scope.get("state", {}).get("rate_limit", {})
+                for name, value in {**DEFAULTS, **rate_limit}.items():
                     headers.setdefault(name, value)
                 if scope.get("scheme") == "https":
                     headers.setdefault("Strict-Transport-Security", HSTS)

@@ -60,17 +60,19 @@ class Limit:
         quota, _, unit = words.partition("/")
         return cls(kind, int(quota), SECONDS[unit])
 
-    def take(self, connection: Connection, caller: str, cost: int) -> dict[str, str]:
-        """Charge `cost` requests to the caller and return the RateLimit headers.
+    def take(self, connection: Connection, caller: str, cost: int, paid: int = 0) -> dict[str, str]:
+        """Charge a request's `cost` to the caller, less what was `paid` before; return the RateLimit headers.
 
         A cost above the quota is charged as the whole quota. Raises TooManyRequestsError.
         """
-        each = self.window / self.quota
-        price = min(cost, self.quota) * each
+        price = (min(cost, self.quota) - paid) * self.window / self.quota
         parameters = {"name": f"{self.kind}:{caller}", "cost": price, "window": float(self.window)}
-        row = connection.execute(TAKE, parameters).first()
-        # None: a concurrent request inserted the row after this statement's snapshot, so the quota was full.
-        granted, spent = (True, price) if row is None else row
+        row = None
+        while row is None:
+            # No row: the quota is spent by a concurrent request, whose row is newer than the snapshot of this
+            # statement. The next statement sees it.
+            row = connection.execute(TAKE, parameters).first()
+        granted, spent = row
         headers = self._headers(max(0.0, spent))
         if granted:
             return headers

@@ -1,5 +1,6 @@
 """The application: `uvicorn --factory api.main:create_app`."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -84,6 +85,8 @@ def create_app(
         "analyze": Limit.parse("analyze", config.api_limit_analyze),
         "write": Limit.parse("write", config.api_limit_write),
     }
+    app.state.body_timeout = config.api_body_timeout_seconds
+    app.state.large_bodies = asyncio.Semaphore(1)
     errors.install(app)
     _add_middleware(app, config)
     for routes in (reviews, movies, analyze, health, docs, metrics):

@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     worker_metrics_host: str = "127.0.0.1"
     worker_metrics_port: int = Field(default=0, ge=0, le=65535)
 
+    api_body_timeout_seconds: float = Field(default=20.0, gt=0)
+
     api_cors_origins: list[str] = []
 
     api_limit_read: str = "1200/minute"

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 from pydantic import TypeAdapter, ValidationError
 
 from api import errors
-from api.auth import admit_uncounted
+from api.auth import admit_analysis, charge_batch
 from api.bento.client import BentoDep
-from api.bodies import JsonRoute
+from api.bodies import MAX_BATCH_BYTES, json_route, max_bytes
 from api.fields import ReviewText
 from api.logs import model_version
 from api.sentiments import Analysis, Analyze, AnalyzeBatch, AnalyzeBatchPublic, SentimentError
@@ -18,8 +18,8 @@ from api.sentiments import Analysis, Analyze, AnalyzeBatch, AnalyzeBatchPublic, 
 router = APIRouter(
     prefix="/api/analyze",
     tags=["analyze"],
-    route_class=JsonRoute,
-    responses=errors.responses(401, 413, 415, 422, 429, 502, 503, 504),
+    route_class=json_route(admit_analysis),
+    responses=errors.responses(401, 408, 413, 415, 422, 429, 502, 503, 504),
 )
 
 Answer = TypeVar("Answer")
@@ -28,8 +28,7 @@ TEXT: TypeAdapter[str] = TypeAdapter(ReviewText)
 
 
 @router.post("")
-async def analyze(body: Analyze, bento: BentoDep, request: Request, response: Response) -> Analysis:
-    await admit_uncounted(request, response, "analyze")
+async def analyze(body: Analyze, bento: BentoDep, request: Request) -> Analysis:
     (result,) = await _until_disconnect(request, bento.classify([body.text]))
     if isinstance(result, SentimentError):
         # An error for one item is the fault of its text, not of the Bento.
@@ -39,11 +38,10 @@ async def analyze(body: Analyze, bento: BentoDep, request: Request, response: Re
 
 
 @router.post("/batch")
-async def analyze_batch(
-    body: AnalyzeBatch, bento: BentoDep, request: Request, response: Response
-) -> AnalyzeBatchPublic:
+@max_bytes(MAX_BATCH_BYTES)
+async def analyze_batch(body: AnalyzeBatch, bento: BentoDep, request: Request) -> AnalyzeBatchPublic:
     """Return one result or one error per text, in order. An invalid text does not fail the others."""
-    await admit_uncounted(request, response, "analyze", cost=len(body.texts))
+    await charge_batch(request, "analyze", cost=len(body.texts))
     checked = [_check(text) for text in body.texts]
     valid = [text for text in checked if isinstance(text, str)]
     found = await _until_disconnect(request, bento.classify(valid)) if valid else []

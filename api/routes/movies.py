@@ -8,7 +8,7 @@ from sqlalchemy import tuple_
 from sqlmodel import col, select
 
 from api import errors
-from api.auth import admitted
+from api.auth import admit_reader
 from api.cursor import MovieCursor
 from api.database import SessionDep
 from api.fields import MovieId
@@ -17,7 +17,7 @@ from api.movies import Movie, MovieMonth, MoviePublic, MoviesPublic, MovieSummar
 router = APIRouter(
     prefix="/api/movies",
     tags=["movies"],
-    dependencies=[Depends(admitted("read"))],
+    dependencies=[Depends(admit_reader)],
     responses=errors.responses(401, 429, 503),
 )
 

@@ -11,8 +11,8 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api import errors
-from api.auth import Writer, admitted
-from api.bodies import JsonRoute
+from api.auth import Writer, admit_reader, admit_writer
+from api.bodies import json_route
 from api.cursor import ReviewCursor
 from api.database import SessionDep, Statement, fetch_all
 from api.fields import MovieId
@@ -31,10 +31,10 @@ from api.sentiments import Label
 router = APIRouter(
     prefix="/api/reviews",
     tags=["reviews"],
-    route_class=JsonRoute,
+    route_class=json_route(admit_writer),
     responses=errors.responses(401, 429, 503),
 )
-READ = [Depends(admitted("read"))]
+READ = [Depends(admit_reader)]
 
 
 async def _found(review_id: UUID, session: SessionDep) -> Review:
@@ -83,7 +83,7 @@ def _require_match(review: Review, if_match: str | None) -> None:
 
 
 @router.post(
-    "", status_code=201, response_model=ReviewPublic, responses=errors.responses(403, 409, 413, 415, 422)
+    "", status_code=201, response_model=ReviewPublic, responses=errors.responses(403, 408, 409, 413, 415, 422)
 )
 async def create_review(
     new: ReviewCreate,
@@ -169,7 +169,7 @@ async def read_review(
 
 
 @router.put(
-    "/{review_id}", response_model=ReviewPublic, responses=errors.responses(403, 404, 412, 413, 415, 422)
+    "/{review_id}", response_model=ReviewPublic, responses=errors.responses(403, 404, 408, 412, 413, 415, 422)
 )
 async def replace_review(
     update: ReviewUpdate, review: OwnReview, response: Response, if_match: IfMatch = None

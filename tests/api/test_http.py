@@ -1,15 +1,19 @@
 """HTTP semantics common to all routes: media types, sizes, request ids, compression, CORS."""
 
+import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
-from api.bodies import MAX_BYTES
-from tests.api.conftest import Serve
+from api.bodies import MAX_BATCH_BYTES, MAX_BYTES, MAX_VALUES
+from api.credentials import new_key
+from tests.api.conftest import Serve, bearer
 from tests.api.requests import REVIEW, create, problem
 
+JSON = {"Content-Type": "application/json"}
 WRITES = [("POST", "/api/reviews"), ("POST", "/api/analyze"), ("POST", "/api/analyze/batch")]
 
 
@@ -44,21 +48,83 @@ async def test_an_unknown_path_is_404_whatever_the_body(client: httpx.AsyncClien
     problem(await client.put("/api/analyze", content=b"x"), 405)
 
 
-@pytest.mark.parametrize(("method", "path"), WRITES)
-async def test_too_large_a_body_is_413(client: httpx.AsyncClient, method: str, path: str) -> None:
-    declared = await client.request(
-        method, path, content=b"x" * (MAX_BYTES + 1), headers={"Content-Type": "application/json"}
-    )
-    assert f"{MAX_BYTES:,}" in problem(declared, 413)["detail"]
+@pytest.mark.parametrize(
+    ("path", "limit"),
+    [("/api/reviews", MAX_BYTES), ("/api/analyze", MAX_BYTES), ("/api/analyze/batch", MAX_BATCH_BYTES)],
+)
+async def test_too_large_a_body_is_413(client: httpx.AsyncClient, path: str, limit: int) -> None:
+    declared = await client.post(path, content=b"x" * (limit + 1), headers=JSON)
+    assert f"{limit:,}" in problem(declared, 413)["detail"]
 
     async def endless() -> AsyncIterator[bytes]:
-        for _ in range(MAX_BYTES // 2**20 + 1):
-            yield b"x" * 2**20
+        while True:
+            yield b"x" * 2**16
 
-    undeclared = await client.request(
-        method, path, content=endless(), headers={"Content-Type": "application/json"}
-    )
+    undeclared = await client.post(path, content=endless(), headers=JSON)
     problem(undeclared, 413)
+    assert undeclared.headers["Connection"] == "close"
+
+
+async def unread() -> AsyncIterator[bytes]:
+    raise AssertionError("the body was read")
+    yield b""  # type: ignore[unreachable]  # makes this a generator
+
+
+async def test_a_request_is_admitted_before_its_body_is_read(client: httpx.AsyncClient, serve: Serve) -> None:
+    for headers in (bearer("nonsense"), bearer(new_key())):
+        for path in ("/api/reviews", "/api/analyze", "/api/analyze/batch"):
+            problem(await client.post(path, content=unread(), headers={**JSON, **headers}), 401)
+    async with serve(api_limit_analyze="1/hour") as limited:
+        problem(await limited.post("/api/analyze", json={}), 422)
+        problem(await limited.post("/api/analyze/batch", content=unread(), headers=JSON), 429)
+
+
+async def test_a_body_that_does_not_arrive_in_time_is_408(serve: Serve) -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'{"text":"'
+        await asyncio.sleep(600)
+
+    async with serve(api_body_timeout_seconds=0.05) as client:
+        response = await client.post("/api/analyze", content=slow(), headers=JSON)
+    assert "within 0.05 seconds" in problem(response, 408)["detail"]
+    assert response.headers["Connection"] == "close"
+
+
+async def test_a_compressed_body_is_415(client: httpx.AsyncClient) -> None:
+    headers = {**JSON, "Content-Encoding": "gzip"}
+    response = await client.post("/api/reviews", content=gzip.compress(b"{}"), headers=headers)
+    assert "must not be compressed" in problem(response, 415)["detail"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"texts":[' + b"[]," * 500_000 + b"0]}",
+        b'{"texts":[' + b'"",' * 500_000 + b'""]}',
+        b"{" + b",".join(b'"k%d":0' % number for number in range(500_000)) + b"}",
+    ],
+    ids=["arrays", "strings", "names"],
+)
+async def test_the_parser_stops_after_some_hundred_values(client: httpx.AsyncClient, body: bytes) -> None:
+    response = await client.post("/api/analyze/batch", content=body, headers=JSON)
+    assert f"more than {MAX_VALUES} values" in problem(response, 422)["detail"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"1" * 200_000,
+        b'"\\ud83c"',
+        b'"\xff"',
+        b"NaN",
+        b"1e999999",
+        b'"' + b"\\u0000" * 20_000 + b'"',
+        b"[" * 200_000,
+        b'{"a":' * 40_000,
+    ],
+)
+async def test_odd_values_are_422(client: httpx.AsyncClient, text: bytes) -> None:
+    problem(await client.post("/api/analyze", content=b'{"text":' + text + b"}", headers=JSON), 422)
 
 
 async def test_the_largest_batch_fits(serve: Serve) -> None:

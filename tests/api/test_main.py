@@ -66,18 +66,21 @@ async def document(client: httpx.AsyncClient) -> dict[str, Any]:
 
 ALWAYS = {"401", "429", "503"}
 OPERATIONS = {
-    ("post", "/api/reviews"): ("create_review", {"201", "403", "409", "413", "415", "422", *ALWAYS}),
+    ("post", "/api/reviews"): ("create_review", {"201", "403", "408", "409", "413", "415", "422", *ALWAYS}),
     ("get", "/api/reviews/{movie_id}"): ("list_reviews", {"200", "404", "422", *ALWAYS}),
     ("get", "/api/reviews/{movie_id}/{review_id}"): ("read_review", {"200", "304", "404", *ALWAYS}),
     ("put", "/api/reviews/{review_id}"): (
         "replace_review",
-        {"200", "403", "404", "412", "413", "415", "422", *ALWAYS},
+        {"200", "403", "404", "408", "412", "413", "415", "422", *ALWAYS},
     ),
     ("delete", "/api/reviews/{review_id}"): ("delete_review", {"204", "403", "404", "412", *ALWAYS}),
     ("get", "/api/movies"): ("list_movies", {"200", "422", *ALWAYS}),
     ("get", "/api/movies/{movie_id}"): ("read_movie", {"200", "404", *ALWAYS}),
-    ("post", "/api/analyze"): ("analyze", {"200", "413", "415", "422", "502", "504", *ALWAYS}),
-    ("post", "/api/analyze/batch"): ("analyze_batch", {"200", "413", "415", "422", "502", "504", *ALWAYS}),
+    ("post", "/api/analyze"): ("analyze", {"200", "408", "413", "415", "422", "502", "504", *ALWAYS}),
+    ("post", "/api/analyze/batch"): (
+        "analyze_batch",
+        {"200", "408", "413", "415", "422", "502", "504", *ALWAYS},
+    ),
     ("get", "/livez"): ("livez", {"200"}),
     ("get", "/readyz"): ("readyz", {"200", "503"}),
 }
@@ -146,6 +149,7 @@ async def wait_until_alive(client: httpx.AsyncClient, process: subprocess.Popen[
     pytest.fail("uvicorn did not start")
 
 
+@pytest.mark.usefixtures("nothing_spent")
 async def test_the_process_serves_and_shuts_down_gracefully(
     tmp_path: Path,
     client: httpx.AsyncClient,
