@@ -60,9 +60,13 @@ class MovieCursor:
         position = _open(cursor, listing)
         try:
             (key,) = SORT_KEY.unpack(position[: SORT_KEY.size])
-            return cls(key, position[SORT_KEY.size :].decode())
+            movie_id = position[SORT_KEY.size :].decode()
         except (UnicodeDecodeError, struct.error):
             raise _invalid() from None
+        # PostgreSQL refuses a string with NUL, which a forged cursor can hold.
+        if not movie_id.isprintable():
+            raise _invalid()
+        return cls(key, movie_id)
 
 
 def _seal(position: bytes, listing: str) -> str:

@@ -77,6 +77,8 @@ def create_engine(settings: Settings) -> AsyncEngine:
     engine = create_async_engine(
         settings.database_url,
         poolclass=Pool,
+        # Errors are logged, and the parameters are the texts and authors of reviews.
+        hide_parameters=True,
         pool_size=settings.api_database_pool_size,
         max_overflow=0,
         pool_timeout=settings.api_database_pool_timeout_seconds,

@@ -100,9 +100,9 @@ async def create_review(
         review = await earlier_answer(session, writer.name, idempotency_key, new, written) or written
     if review is written:
         session.add(written)
-    response.headers["Location"] = request.app.url_path_for(
-        "read_review", movie_id=review.movie_id, review_id=str(review.id)
-    )
+    path = request.app.url_path_for("read_review", movie_id=review.movie_id, review_id=str(review.id))
+    # Behind a proxy that serves the API under a prefix, the client's path starts with root_path.
+    response.headers["Location"] = request.scope.get("root_path", "").rstrip("/") + path
     return review
 
 

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from tests.api.conftest import Serve
 from tests.api.requests import MOVIE, REVIEW, UPDATE, create, problem
 from tests.api.waiting import until
-from tests.postgres import plain
+from tests.postgres import connected, plain
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,18 @@ async def test_a_rejected_change_is_rolled_back(client: httpx.AsyncClient, sql: 
     held = await sql.fetchval("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'")
     assert held == 0
     assert await sql.fetchval("SELECT text FROM review") == review["text"]
+
+
+async def test_a_logged_lock_timeout_has_no_text_or_author(
+    serve: Serve, client: httpx.AsyncClient, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        connected(database_url) as other,
+        serve(api_database_lock_timeout_seconds=0.2) as hasty,
+        other.transaction(),
+    ):
+        await other.execute("LOCK TABLE review")
+        secret = {**REVIEW, "author": "Secret Author", "text": "Secret text."}
+        problem(await hasty.post("/api/reviews", json=secret), 503)
+    assert "lock timeout" in caplog.text
+    assert "Secret" not in caplog.text

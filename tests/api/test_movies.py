@@ -8,6 +8,7 @@ import asyncpg
 import httpx
 import pytest
 
+from api.cursor import MovieCursor
 from tests.api.requests import create, problem
 from tests.postgres import plain
 
@@ -221,3 +222,9 @@ async def test_the_statistics_stay_exact_under_concurrent_writes(
     )
     await assert_exact(sql)
     assert await sql.fetchval("SELECT count(*) FROM movie WHERE reviews > 0 AND positive + negative > 0") > 0
+
+
+async def test_a_forged_cursor_that_holds_nul_is_422(client: httpx.AsyncClient) -> None:
+    forged = MovieCursor(1.0, "tt1\0").encode("movies/reviews/")
+    response = await client.get("/api/movies", params={"cursor": forged})
+    assert "cursor" in problem(response, 422)["detail"]

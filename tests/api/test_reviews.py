@@ -67,6 +67,15 @@ async def test_create_returns_the_review_its_location_and_etag(client: httpx.Asy
     assert read.headers["ETag"] == response.headers["ETag"]
 
 
+async def test_the_location_includes_the_prefix_of_the_proxy(app: FastAPI, api_key: str) -> None:
+    transport = httpx.ASGITransport(app, root_path="/movies-api")
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://api.test", headers=bearer(api_key)
+    ) as behind:
+        response = await behind.post("/movies-api/api/reviews", json=REVIEW)
+    assert response.headers["Location"] == f"/movies-api/api/reviews/{MOVIE}/{response.json()['id']}"
+
+
 async def test_create_trims_whitespace_and_nothing_else(client: httpx.AsyncClient) -> None:
     text = "Élan 🎬\u200d👩 ‮ 映画\r\n\ttab e\u0301"
     created = await create(client, text=f" \n{text}\u3000 ", author=" Ada ")
