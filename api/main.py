@@ -1,6 +1,8 @@
 """The application: `uvicorn --factory api.main:create_app`."""
 
 import asyncio
+import logging
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +24,8 @@ from api.headers import DefaultHeaders
 from api.limits import Limit
 from api.metrics import RequestMetrics
 from api.routes import analyze, docs, health, metrics, movies, reviews
+
+log = logging.getLogger(__name__)
 
 CORS_REQUEST_HEADERS = [
     *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID")
@@ -99,6 +103,11 @@ def _create_process_app(config: settings.Settings) -> FastAPI:
     """Configure logging and tracing of this process, then build the application."""
     if config.log_format == "json":
         logs.write_json("api")
+    if os.environ.get("FORWARDED_ALLOW_IPS") == "*":
+        log.warning(
+            "FORWARDED_ALLOW_IPS=* lets every client choose the address that its rate limits count: "
+            "list the proxies instead"
+        )
     if not config.otel_exporter_otlp_endpoint:
         return create_app(config)
     from api import tracing

@@ -106,6 +106,8 @@ def api(settings: Settings) -> Service:
         command=python(
             *("uvicorn", "--factory", "api.main:create_app"),
             *("--host", HOST, "--port", str(settings.api_port)),
+            # Each connection may buffer 64 KiB. More connections are answered 503.
+            *("--limit-concurrency", "512"),
             # Longer than the slowest request, and shorter than supervisor's stopwaitsecs.
             *("--timeout-graceful-shutdown", "12"),
         ),

@@ -4,12 +4,14 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import asyncpg
 import httpx
 import pytest
 
 from api import limits
+from api.credentials import new_key
 from tests.api.conftest import NewKey, Serve, bearer
 from tests.api.requests import MOVIE, REVIEW, problem
 
@@ -82,8 +84,9 @@ async def test_reading_writing_and_analysing_are_counted_separately(client: http
 async def test_a_batch_costs_one_request_per_text(client: httpx.AsyncClient) -> None:
     batch = {"texts": ["Fine."] * 4}
     assert remaining(await client.post("/api/analyze/batch", json=batch)) == 1
+    # A refused batch has still cost one request: it was read before its texts could be counted.
     problem(await client.post("/api/analyze/batch", json=batch), 429)
-    assert remaining(await client.post("/api/analyze", json={"text": "Fine."})) == 0
+    problem(await client.post("/api/analyze", json={"text": "Fine."}), 429)
 
 
 async def test_a_batch_larger_than_the_quota_costs_the_whole_quota(client: httpx.AsyncClient) -> None:
@@ -111,11 +114,43 @@ async def test_an_ipv6_network_is_one_caller(sql: asyncpg.Connection, serve: Ser
         del client.headers["Authorization"]
         transport = client._transport
         assert isinstance(transport, httpx.ASGITransport)
-        for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "192.0.2.1"):
+        for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "192.0.2.1", "::ffff:192.0.2.1"):
             transport.client = (address, 1)
             await client.get(PATH)
-    names = {row[0] for row in await sql.fetch("SELECT name FROM rate_limit")}
-    assert names == {"read:2001:db8::/64", "read:2001:db8:0:1::/64", "read:192.0.2.1"}
+    spent = dict(await sql.fetch("SELECT name, spent_until FROM rate_limit"))
+    assert set(spent) == {"read:2001:db8::/64", "read:2001:db8:0:1::/64", "read:192.0.2.1"}
+    # The IPv4 address has also asked as IPv4-mapped IPv6.
+    assert spent["read:192.0.2.1"] > spent["read:2001:db8:0:1::/64"] + timedelta(minutes=10)
+
+
+async def test_a_forged_address_is_not_an_error(serve: Serve, sql: asyncpg.Connection) -> None:
+    async with serve(api_limit_read="5/hour") as client:
+        del client.headers["Authorization"]
+        transport = client._transport
+        assert isinstance(transport, httpx.ASGITransport)
+        for forged in ("x" * 500, "a\0b", ""):
+            transport.client = (forged, 1)
+            assert (await client.get(PATH)).status_code == 200
+    assert await sql.fetchval("SELECT array_agg(name) FROM rate_limit") == ["read:unknown"]
+
+
+async def test_invalid_keys_are_charged_to_the_address(serve: Serve, sql: asyncpg.Connection) -> None:
+    async with serve(api_limit_read="2/hour") as client:
+        for _ in range(2):
+            problem(await client.get(PATH, headers=bearer(new_key())), 401)
+        problem(await client.get(PATH, headers=bearer(new_key())), 429)
+        await sql.execute("TRUNCATE rate_limit")
+        problem(await client.get(PATH, headers=bearer("mrs_nonsense")), 401)
+    assert await sql.fetchval("SELECT count(*) FROM rate_limit") == 0, "rejected without the database"
+
+
+async def test_the_first_requests_of_a_caller_are_counted_exactly(serve: Serve) -> None:
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(serve(api_limit_read="1/hour")) for _ in range(10)]
+        for client in clients:  # with a connection each
+            await client.get("/readyz")
+        answers = await asyncio.gather(*(client.get(PATH) for client in clients))
+    assert sorted(answer.status_code for answer in answers) == [200] + [429] * 9
 
 
 async def test_rows_with_a_full_quota_are_deleted(client: httpx.AsyncClient, sql: asyncpg.Connection) -> None:

@@ -13,6 +13,7 @@ import asyncpg
 import httpx
 import pytest
 
+from api.main import create_app
 from benchmarks.processes import free_port
 from tests.api.conftest import PATIENT, bearer
 from tests.api.requests import MOVIE, UPDATE, create, problem
@@ -118,6 +119,16 @@ async def test_schemas_have_limits_and_valid_examples(
 
 async def test_the_docs_page_is_served(client: httpx.AsyncClient) -> None:
     assert "/openapi.json" in (await client.get("/docs")).text
+
+
+def test_trusting_every_proxy_is_warned_about(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, database_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    for trusted, warnings in (("127.0.0.1", 0), ("*", 1)):
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", trusted)
+        create_app()
+        assert len(caplog.records) == warnings
 
 
 # The process under uvicorn
