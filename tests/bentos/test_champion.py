@@ -1,7 +1,13 @@
 """Which version is served in every state of the registry and of the local store."""
 
+import contextlib
 import logging
+import resource
+import threading
 import time
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,6 +15,8 @@ import pytest
 
 from benchmarks.processes import free_port
 from bentos.sentiment.champion import files, store
+from bentos.sentiment.champion.loaded import LoadedModel
+from bentos.sentiment.champion.watcher import ChampionWatcher
 from bentos.sentiment.registry import NoChampionError, RegistryError
 from bentos.sentiment.settings import Settings
 from tests.bentos.conftest import Registry, copy
@@ -162,6 +170,98 @@ def test_an_incomplete_version_is_never_served(
         files.fetch(settings)
     with pytest.raises(RegistryError, match="no champion"):
         files.fetched(settings)
+
+
+@contextlib.contextmanager
+def no_file_can_be_opened() -> Iterator[None]:
+    """Lower the limit of this process on open files to those that are open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_version_that_cannot_be_read_now_is_not_removed(
+    settings: Settings, registry: Registry, serving: list[Path]
+) -> None:
+    registry.promote(serving[0])
+    stored = files.fetch(settings)
+    with store.locked(), no_file_can_be_opened(), pytest.raises(OSError, match="Too many open files"):
+        store.find(stored.tag)
+    with no_file_can_be_opened(), pytest.raises(RegistryError, match="Too many open files"):
+        files.fetched(settings)
+    registry.disappear()
+    assert files.fetch(settings) == stored == files.fetched(settings)
+
+
+@contextlib.contextmanager
+def no_file_can_grow() -> Iterator[None]:
+    """Let every write of this process fail, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_version_that_is_being_written_is_not_removed(
+    settings: Settings, registry: Registry, serving: list[Path]
+) -> None:
+    """The lock is held while a version is written; whoever looks for the last champion waits for it."""
+    registry.promote(serving[0])
+    stored = files.fetch(settings)
+    weights = stored.folder / "model.bin"
+    content = weights.read_bytes()
+    with ThreadPoolExecutor(1) as pool:
+        with store.locked():
+            weights.write_bytes(content[:100])
+            found = pool.submit(files.fetched, settings)
+            time.sleep(0.2)  # it could have removed the version meanwhile
+            weights.write_bytes(content)
+        assert found.result() == stored
+
+
+def test_the_last_champion_is_served_when_a_new_one_cannot_be_recorded(
+    settings: Settings, registry: Registry, serving: list[Path]
+) -> None:
+    registry.promote(serving[0])
+    first = files.fetch(settings)
+    registry.promote(serving[1])
+    files.current(settings)
+    with no_file_can_grow():
+        assert files.fetch(settings) == first
+    assert files.fetch(settings).version == "2"
+
+
+async def test_a_swap_that_cannot_be_recorded_does_not_happen(
+    settings: Settings, registry: Registry, serving: list[Path]
+) -> None:
+    registry.promote(serving[0])
+    first = files.fetch(settings)
+    registry.promote(serving[1])
+    new = LoadedModel.load(files.current(settings), settings)
+    watcher = ChampionWatcher(settings, LoadedModel.load(first, settings))
+    with no_file_can_grow(), pytest.raises(RegistryError, match="File too large"):
+        await watcher._swap(new)
+    assert watcher.current.stored == first == files.fetched(settings)
+    await watcher._swap(new)
+    assert watcher.current.stored == new.stored == files.fetched(settings)
+
+
+async def test_the_old_model_is_not_freed_on_the_event_loop(
+    settings: Settings, registry: Registry, serving: list[Path]
+) -> None:
+    registry.promote(serving[0])
+    stored = files.fetch(settings)
+    watcher = ChampionWatcher(settings, LoadedModel.load(stored, settings))
+    threads: list[int] = []
+    weakref.finalize(watcher.current.engine, lambda: threads.append(threading.get_ident()))
+    await watcher._swap(LoadedModel.load(stored, settings))
+    assert threads
+    assert threads != [threading.get_ident()]
 
 
 def test_registries_that_share_a_store_do_not_mix(

@@ -23,11 +23,12 @@ logger = logging.getLogger("bentoml.sentiment")
 def fetch(settings: Settings) -> StoredModel:
     """Store the registry's champion and mark it as the champion. Raises RegistryError.
 
-    If MLflow is unreachable or its champion is damaged, the last champion is returned. If MLflow answers
-    that no version is champion, NoChampionError is raised.
+    If MLflow is unreachable, or its champion is damaged or cannot be stored, the last champion is returned.
+    If MLflow answers that no version is champion, NoChampionError is raised.
     """
     try:
         model = current(settings)
+        store.mark_champion(model, settings.tracking_uri)
     except NoChampionError:
         raise
     except RegistryError as error:
@@ -36,7 +37,6 @@ def fetch(settings: Settings) -> StoredModel:
             raise
         logger.warning("%s. Serving version %s, the last champion, from the local store", error, last.version)
         return last
-    store.mark_champion(model, settings.tracking_uri)
     return model
 
 

@@ -21,7 +21,7 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml.exceptions import BentoMLException
 
 from bentos.sentiment import cuda
-from bentos.sentiment.registry import MODEL, without_credentials
+from bentos.sentiment.registry import MODEL, RegistryError, without_credentials
 
 FILES = ("model.xml", "model.bin", "tokenizer.json", "serving.json")
 
@@ -37,11 +37,20 @@ class StoredModel:
 
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
-    """Hold the store's lock, so that one process downloads a version and the others find it."""
-    _folder().mkdir(parents=True, exist_ok=True)
-    with (_folder() / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    """Hold the store's lock, so that one process downloads a version and the others find it.
+
+    Not reentrant. Raises RegistryError for an OSError inside, such as a full disk: it says nothing about the
+    versions in the store.
+    """
+    try:
+        _folder().mkdir(parents=True, exist_ok=True)
+        with (_folder() / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise RegistryError(
+            f"the local store {_folder()} cannot be used ({error}): see `df` and `ulimit -n`"
+        ) from error
 
 
 def add(folder: Path, version: str, tracking_uri: str) -> StoredModel:
@@ -58,9 +67,10 @@ def add(folder: Path, version: str, tracking_uri: str) -> StoredModel:
 
 
 def find(name: str) -> StoredModel | None:
-    """Return the version with this tag, or None. Removes an incomplete or damaged one.
+    """Return the version with this tag, or None. Removes one that is incomplete or damaged.
 
-    Hold the lock (`locked`) if another process may be writing that version.
+    Hold the lock (`locked`): another process may be writing that version. An OSError is raised and removes
+    nothing, because a version that cannot be read now may be intact.
     """
     try:
         model = bentoml.models.get(name)
@@ -68,7 +78,7 @@ def find(name: str) -> StoredModel | None:
         hashes: dict[str, str] = metadata["sha256"]
         if all(sha256(Path(model.path_of(file))) == hashes[file] for file in {*FILES, *hashes}):
             return StoredModel(name, metadata["version"], Path(model.path))
-    except (BentoMLException, OSError, KeyError):
+    except (BentoMLException, KeyError, FileNotFoundError):
         pass
     shutil.rmtree(_folder() / name.partition(":")[2], ignore_errors=True)
     return None
@@ -76,20 +86,24 @@ def find(name: str) -> StoredModel | None:
 
 def last_champion(tracking_uri: str) -> StoredModel | None:
     """Return the version last passed to `mark_champion` for this registry, if intact."""
-    return _read(_pointer("champion", tracking_uri))
+    with locked():
+        return _read(_pointer("champion", tracking_uri))
 
 
 def mark_champion(model: StoredModel, tracking_uri: str) -> None:
-    _write(_pointer("champion", tracking_uri), model)
+    with locked():
+        _write(_pointer("champion", tracking_uri), model)
 
 
 def last_served(tracking_uri: str) -> StoredModel | None:
     """Return the version last passed to `mark_served` for this registry, if intact."""
-    return _read(_pointer("served", tracking_uri))
+    with locked():
+        return _read(_pointer("served", tracking_uri))
 
 
 def mark_served(model: StoredModel, tracking_uri: str) -> None:
-    _write(_pointer("served", tracking_uri), model)
+    with locked():
+        _write(_pointer("served", tracking_uri), model)
 
 
 def tag(version: str, weights_sha256: str) -> str:

@@ -84,7 +84,7 @@ class ChampionWatcher:
             self._polls_to_retry -= 1
             return
         try:
-            self._swap(await self._load(champion))
+            await self._swap(await self._load(champion))
         except Exception as error:  # whatever fails, the current model stays
             self._reject(champion, error)
 
@@ -97,16 +97,21 @@ class ChampionWatcher:
                 raise RegistryError(f"{tag} was removed from the local store")
         return await asyncio.to_thread(LoadedModel.load, model, self._settings)
 
-    def _swap(self, new: LoadedModel) -> None:
-        old, self.current = self.current, new
-        store.mark_champion(new.stored, self._settings.tracking_uri)
-        store.mark_served(new.stored, self._settings.tracking_uri)
-        metrics.MODEL_WORKERS.labels(old.stored.version).set(0)
+    async def _swap(self, new: LoadedModel) -> None:
+        """Serve the new model. Raises RegistryError, and swaps nothing, if the store cannot record it."""
+        # In a thread, because the store's lock is held for as long as a download takes.
+        await asyncio.to_thread(mark, new.stored, self._settings.tracking_uri)
+        old, retired = self.current.stored, [self.current]
+        self.current = new
+        metrics.MODEL_WORKERS.labels(old.version).set(0)
         metrics.MODEL_WORKERS.labels(new.stored.version).set(1)
         metrics.MODEL_SWAPS.inc()
         logs.Context.model_version = new.stored.version
         self._rejected = None
-        logger.info("version %s has replaced version %s", new.stored.version, old.stored.version)
+        logger.info("version %s has replaced version %s", new.stored.version, old.version)
+        # Freeing a model takes a tenth of a second, in which the event loop would answer nobody. This list
+        # has the last reference to it, unless a batch still runs on it in a thread of its own.
+        await asyncio.to_thread(retired.clear)
 
     def _reject(self, champion: ChampionVersion, error: Exception) -> None:
         if champion != self._rejected:  # one log line per version
@@ -123,6 +128,11 @@ class ChampionWatcher:
 def find(tag: str) -> StoredModel | None:
     with store.locked():
         return store.find(tag)
+
+
+def mark(model: StoredModel, tracking_uri: str) -> None:
+    store.mark_champion(model, tracking_uri)
+    store.mark_served(model, tracking_uri)
 
 
 async def fetch() -> str:
