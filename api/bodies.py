@@ -140,7 +140,16 @@ def _parse(body: bytearray) -> Any:
 
     Without this limit, some megabytes of `[[],[],...]` would become gigabytes of objects.
     """
-    return json.loads(body, cls=_BoundedDecoder)
+    try:
+        return json.loads(body, cls=_BoundedDecoder)
+    except json.JSONDecodeError as error:
+        failure: Exception = json.JSONDecodeError(error.msg, "", error.pos)
+    except HTTPException as error:
+        failure = HTTPException(error.status_code, error.detail)
+    except (ValueError, RecursionError):
+        failure = HTTPException(422, "The body is not valid JSON in UTF-8.")
+    # Raised here, because the original refers to the body, and the error stays in memory until the response.
+    raise failure
 
 
 class _BoundedDecoder(json.JSONDecoder):
