@@ -45,12 +45,12 @@ def json_route(admit: Admission) -> type[APIRoute]:
             handle = super().get_route_handler()
             if self.body_field is None:
                 return handle
-            max_bytes = getattr(self.endpoint, "max_bytes", MAX_BYTES)
+            limit: int = getattr(self.endpoint, "max_bytes", MAX_BYTES)
 
             async def checked(request: Request) -> Response:
                 await admit(request)
                 _require_json(request)
-                return await handle(JsonRequest(request.scope, request.receive, max_bytes))
+                return await handle(JsonRequest(request.scope, request.receive, limit))
 
             return checked
 
@@ -146,8 +146,8 @@ def _parse(body: bytearray) -> Any:
         failure: Exception = json.JSONDecodeError(error.msg, "", error.pos)
     except HTTPException as error:
         failure = HTTPException(error.status_code, error.detail)
-    except (ValueError, RecursionError):
-        failure = HTTPException(422, "The body is not valid JSON in UTF-8.")
+    except (ValueError, RecursionError) as error:
+        failure = ValueError(type(error).__name__)  # FastAPI makes it a 400, which api.errors explains
     # Raised here, because the original refers to the body, and the error stays in memory until the response.
     raise failure
 

@@ -18,8 +18,10 @@ _INVISIBLE = (
     r"\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
+_VISIBLE_CHARACTER = re.compile(f"[^{_INVISIBLE}]")
 # With these, an author could reverse the text beside the name: embeddings, overrides and isolates.
 _BIDIRECTIONAL = r"\u202a-\u202e\u2066-\u2069"
+_BIDIRECTIONAL_CHARACTER = re.compile(f"[{_BIDIRECTIONAL}]")
 
 # The JSON Schema equivalents of the validators: a text has a visible character; an author is also a single
 # line of at most 100 characters.
@@ -40,13 +42,13 @@ def _without_nul(value: str) -> str:
 
 
 def _visible(value: str) -> str:
-    if re.search(f"[^{_INVISIBLE}]", value) is None:
+    if _VISIBLE_CHARACTER.search(value) is None:
         raise PydanticCustomError("invisible", "String should have at least one visible character")
     return value
 
 
 def _one_line(value: str) -> str:
-    if re.search(f"[{_BIDIRECTIONAL}]", value):
+    if _BIDIRECTIONAL_CHARACTER.search(value):
         raise PydanticCustomError(
             "bidirectional_control", "String should not override the direction of writing"
         )

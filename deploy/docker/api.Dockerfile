@@ -18,8 +18,8 @@ ENV PATH=/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 USER app
 EXPOSE 8000
-# Each connection may buffer 64 KiB; more than 512 are answered 503.
-# Longer than the slowest request, shorter than stop_grace_period.
+# Each connection may buffer 64 KiB; connections beyond the limit are answered 503. The time to shut down is longer
+# than the slowest request, and shorter than stop_grace_period.
 CMD ["uvicorn", "--factory", "api.main:create_app", "--host", "0.0.0.0", "--port", "8000", \
      "--limit-concurrency", "512", "--timeout-graceful-shutdown", "12"]
 COPY --from=dependencies /venv /venv
