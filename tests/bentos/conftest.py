@@ -16,13 +16,13 @@ import psutil
 import pytest
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
-from filelock import FileLock
 from mlflow import MlflowClient
 
 from benchmarks.processes import free_port
 from bentos.sentiment.champion import store
 from bentos.sentiment.settings import Settings
 from tests.bentos.registration import register
+from tests.trained import make_once
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 120  # on a busy machine; an idle one needs 5
@@ -96,39 +96,28 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def workers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all pytest-xdist workers of this run share; without workers, the run's own."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "bentos"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def serving(workers_folder: Path) -> list[Path]:
+def serving(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three models with different weights."""
-    folder = workers_folder / "models"
-    with FileLock(workers_folder / "models.lock"):
-        if not folder.exists():
-            # Imported here because it imports torch, which one worker pays for.
-            from tests.bentos.model import build_model
 
-            for seed in range(3):
-                build_model(workers_folder / "building" / str(seed) / "serving", seed)
-            (workers_folder / "building").rename(folder)
+    def make(folder: Path) -> None:
+        # Imported here because it imports torch, which one worker pays for.
+        from tests.bentos.model import build_model
+
+        for seed in range(3):
+            build_model(folder / str(seed) / "serving", seed)
+
+    folder = make_once(tmp_path_factory, "bento-models", make)
     return [folder / str(seed) / "serving" for seed in range(3)]
 
 
 @pytest.fixture(scope="session")
-def empty_database(workers_folder: Path) -> Path:
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with the registered model and no version. Copied, as its migrations take seconds."""
-    folder = workers_folder / "mlflow"
-    with FileLock(workers_folder / "mlflow.lock"):
-        if not folder.exists():
-            (workers_folder / "migrating").mkdir()
-            Registry(workers_folder / "migrating").client.create_registered_model("sentiment")
-            (workers_folder / "migrating").rename(folder)
-    return folder / "mlflow.db"
+
+    def make(folder: Path) -> None:
+        Registry(folder).client.create_registered_model("sentiment")
+
+    return make_once(tmp_path_factory, "bento-registry", make) / "mlflow.db"
 
 
 @pytest.fixture(scope="session")

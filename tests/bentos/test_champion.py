@@ -173,14 +173,23 @@ def test_an_incomplete_version_is_never_served(
 
 
 @contextlib.contextmanager
-def no_file_can_be_opened() -> Iterator[None]:
-    """Lower the limit of this process on open files to those that are open."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+def limited(kind: int, limit: int) -> Iterator[None]:
+    """Lower a resource limit of this process."""
+    soft, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (limit, hard))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(kind, (soft, hard))
+
+
+def no_file_can_be_opened() -> contextlib.AbstractContextManager[None]:
+    return limited(resource.RLIMIT_NOFILE, 3)
+
+
+def no_file_can_grow() -> contextlib.AbstractContextManager[None]:
+    """Let every write of this process fail, as on a full disk."""
+    return limited(resource.RLIMIT_FSIZE, 0)
 
 
 def test_a_version_that_cannot_be_read_now_is_not_removed(
@@ -194,17 +203,6 @@ def test_a_version_that_cannot_be_read_now_is_not_removed(
         files.fetched(settings)
     registry.disappear()
     assert files.fetch(settings) == stored == files.fetched(settings)
-
-
-@contextlib.contextmanager
-def no_file_can_grow() -> Iterator[None]:
-    """Let every write of this process fail, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_version_that_is_being_written_is_not_removed(
