@@ -15,7 +15,10 @@ SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 
 
 class RateLimit(SQLModel, table=True):
-    """The time at which a caller has their full quota again. A crash of PostgreSQL resets all rows."""
+    """The time at which a caller has their full quota again; a missing row means now.
+
+    A crash of PostgreSQL resets all rows. The worker deletes rows whose time has passed (api.cleanup).
+    """
 
     __tablename__ = "rate_limit"
     __table_args__ = {"prefixes": ["UNLOGGED"]}
@@ -40,8 +43,6 @@ UNION ALL
 SELECT false, extract(epoch FROM spent_until - now())::float8 FROM rate_limit
 WHERE name = :name AND NOT EXISTS (SELECT FROM taken)
 """)
-DELETE_FULL_QUOTAS = "DELETE FROM rate_limit WHERE spent_until < now()"
-"""A missing row means a full quota."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ BENTO_SECONDS = Histogram(
 BENTO_TEXTS = Gauge("bento_texts_waiting", "Texts queued for the Bento or in flight")
 BENTO_BREAKER_OPEN = Gauge("bento_breaker_open", "1 while the circuit breaker is open")
 
-SENTIMENTS_PENDING = Gauge("sentiments_pending", "Reviews waiting for a sentiment, at most 10,000")
+SENTIMENTS_PENDING = Gauge("sentiments_pending", "Reviews that have no sentiment yet, at most 10,000")
 SENTIMENTS_PENDING_SECONDS = Gauge(
     "sentiments_oldest_pending_seconds",
     "Age of the oldest text without a sentiment",

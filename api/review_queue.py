@@ -16,12 +16,18 @@ from api.sentiments import Sentiment
 
 CHANNEL = "review_due"
 
+# A review without a sentiment comes before those that a new model is to analyse again. Each kind is read in
+# the order of its index: review_unscored and review_due.
 CLAIM = """
-UPDATE review SET analyze_after = now() + $2
-WHERE id IN (
-    SELECT id FROM review WHERE analyze_after <= now()
+WITH unscored AS (
+    SELECT id FROM review WHERE analyze_after <= now() AND sentiment_label IS NULL
     ORDER BY analyze_after LIMIT $1 FOR UPDATE SKIP LOCKED
+), scored AS (
+    SELECT id FROM review WHERE analyze_after <= now() AND sentiment_label IS NOT NULL
+    ORDER BY analyze_after LIMIT $1 - (SELECT count(*) FROM unscored) FOR UPDATE SKIP LOCKED
 )
+UPDATE review SET analyze_after = now() + $2
+WHERE id IN (SELECT id FROM unscored UNION ALL SELECT id FROM scored)
 RETURNING id, text, analyze_attempts
 """
 # Comparing the text discards the result if the review was edited meanwhile.
@@ -32,18 +38,20 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::float8[], $5::text[])
     AS found (id, text, label, score, model_version)
 WHERE review.id = found.id AND review.text = found.text
 """
-POSTPONE = """
-UPDATE review
-SET analyze_after = now() + postponed.delay, analyze_attempts = analyze_attempts + postponed.failed
-FROM unnest($1::uuid[], $2::text[], $3::interval[], $4::int[]) AS postponed (id, text, delay, failed)
-WHERE review.id = postponed.id AND review.text = postponed.text
+DELAY = """
+UPDATE review SET analyze_after = now() + delayed.delay, analyze_attempts = analyze_attempts + $4
+FROM unnest($1::uuid[], $2::text[], $3::interval[]) AS delayed (id, text, delay)
+WHERE review.id = delayed.id AND review.text = delayed.text
 """
-# Limited to 10,000 rows, to be cheap enough for every scrape. The age ignores reviews that have an older
-# model's sentiment and those that the model cannot analyse.
+# Limited to 10,000 rows, to be cheap enough for every scrape. The age ignores reviews that the model cannot
+# analyse.
 BACKLOG = """
 SELECT count(*), count(*) FILTER (WHERE analyze_attempts > 0), coalesce(extract(epoch FROM
-    now() - min(updated_at) FILTER (WHERE sentiment_label IS NULL AND analyze_attempts = 0)), 0)::float
-FROM (SELECT * FROM review WHERE analyze_after IS NOT NULL ORDER BY analyze_after LIMIT 10000) AS waiting
+    now() - min(updated_at) FILTER (WHERE analyze_attempts = 0)), 0)::float
+FROM (
+    SELECT * FROM review WHERE analyze_after IS NOT NULL AND sentiment_label IS NULL
+    ORDER BY analyze_after LIMIT 10000
+) AS waiting
 """
 # Pages in the order of the ids, so that each row is read once.
 RESCORE = """
@@ -67,7 +75,10 @@ class ClaimedReview:
 
 
 async def claim(connection: asyncpg.Connection, limit: int, lease: timedelta) -> list[ClaimedReview]:
-    """Claim the longest-pending reviews; no other worker gets them until the lease expires."""
+    """Claim pending reviews; no other worker gets them until the lease expires.
+
+    Those without a sentiment come first, and among them the longest-pending.
+    """
     return [ClaimedReview(*row) for row in await connection.fetch(CLAIM, limit, lease)]
 
 
@@ -85,23 +96,30 @@ async def store(connection: asyncpg.Connection, results: Sequence[tuple[ClaimedR
 
 async def postpone(connection: asyncpg.Connection, failed: Sequence[tuple[ClaimedReview, timedelta]]) -> None:
     """Count a failed attempt and retry each review after its delay."""
-    await connection.execute(
-        POSTPONE,
-        [review.id for review, _ in failed],
-        [review.text for review, _ in failed],
-        [delay for _, delay in failed],
-        [1 for _ in failed],
-    )
+    await _delay(connection, failed, attempts=1)
 
 
 async def release(connection: asyncpg.Connection, claimed: Sequence[ClaimedReview]) -> None:
     """Make claimed reviews pending again now, without counting an attempt."""
+    await renew(connection, claimed, timedelta(0))
+
+
+async def renew(connection: asyncpg.Connection, claimed: Sequence[ClaimedReview], lease: timedelta) -> None:
+    """Let the lease of claimed reviews begin again now."""
+    await _delay(connection, [(review, lease) for review in claimed], attempts=0)
+
+
+async def _delay(
+    connection: asyncpg.Connection, delayed: Sequence[tuple[ClaimedReview, timedelta]], attempts: int
+) -> None:
+    if not delayed:
+        return
     await connection.execute(
-        POSTPONE,
-        [review.id for review in claimed],
-        [review.text for review in claimed],
-        [timedelta(0) for _ in claimed],
-        [0 for _ in claimed],
+        DELAY,
+        [review.id for review, _ in delayed],
+        [review.text for review, _ in delayed],
+        [delay for _, delay in delayed],
+        attempts,
     )
 
 

@@ -61,7 +61,13 @@ class Review(ReviewBase, table=True):
         # For the two listings: all reviews of a movie, and those with one label.
         Index("review_newest", "movie_id", *NEWEST_FIRST),
         Index("review_newest_by_label", "movie_id", "sentiment_label", *NEWEST_FIRST),
+        # For the queue: all pending reviews, and those of them that have no sentiment.
         Index("review_due", "analyze_after", postgresql_where=text("analyze_after IS NOT NULL")),
+        Index(
+            "review_unscored",
+            "analyze_after",
+            postgresql_where=text("analyze_after IS NOT NULL AND sentiment_label IS NULL"),
+        ),
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)

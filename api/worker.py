@@ -6,7 +6,9 @@ import logging
 import random
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
+from itertools import chain
 from uuid import uuid4
 
 import asyncpg
@@ -15,11 +17,12 @@ from asgi_correlation_id import correlation_id
 from opentelemetry import trace
 from prometheus_client import start_http_server
 
-from api import limits, logs, metrics, review_queue, settings
+from api import logs, metrics, review_queue, settings
 from api.bento.client import MAX_TEXTS, BentoClient
 from api.bento.transport import direct_transport
+from api.cleanup import Cleanup
 from api.database import DATABASE_ERRORS, connect
-from api.errors import BadGatewayError, GatewayTimeoutError, UnavailableError
+from api.errors import ApiError, BadGatewayError, GatewayTimeoutError, UnavailableError
 from api.review_queue import ClaimedReview
 from api.sentiments import Analysis, SentimentError
 
@@ -28,14 +31,7 @@ tracer = trace.get_tracer(__name__)
 
 DESCRIPTION = "Analyse new and edited reviews. Any number of workers may run at the same time."
 
-CLEANUP = (
-    "DELETE FROM first_answer WHERE created_at < now() - interval '1 day'",
-    limits.DELETE_FULL_QUOTAS,
-)
-"""Deletes expired rows of api.idempotency and api.limits; run when the queue is empty."""
-
 APPLICATION = "movie-review-worker"
-BENTO_UNAVAILABLE = (UnavailableError, GatewayTimeoutError)
 LONGEST_PAUSE = 5.0
 """Maximum seconds between two attempts while the Bento or the database is unavailable."""
 
@@ -51,14 +47,18 @@ class Worker:
         self._connection: asyncpg.Connection | None = None
         self._wake = asyncio.Event()
         self._stopping = False
+        self._cleanup = Cleanup()
+        self._lease = timedelta(seconds=config.worker_lease_seconds)
+        # Halved when the Bento takes too long for a batch, and grows slowly: each timeout costs seconds.
+        self._batch_size = MAX_TEXTS
 
     async def run(self) -> None:
-        """Work until `stop` is called, and finish the current batch."""
+        """Work until `stop` is called, and finish the current request to the Bento."""
         try:
             while not self._stopping:
                 # A new context each time, so that the backoff starts again after each success.
                 async for attempt in stamina.retry_context(
-                    on=BENTO_UNAVAILABLE + DATABASE_ERRORS,
+                    on=(UnavailableError, *DATABASE_ERRORS),
                     attempts=None,
                     timeout=None,
                     wait_initial=0.2,
@@ -84,50 +84,44 @@ class Worker:
     async def _work(self, connection: asyncpg.Connection) -> None:
         """Analyse one batch of pending reviews, or wait for one."""
         self._wake.clear()
-        lease = timedelta(seconds=self._config.worker_lease_seconds)
-        claimed = await review_queue.claim(connection, MAX_TEXTS, lease)
+        await self._cleanup.run_if_due(connection)
+        claimed = await review_queue.claim(connection, self._batch_size, self._lease)
         if not claimed:
-            try:
-                await asyncio.wait_for(self._wake.wait(), self._config.worker_poll_seconds)
-            except TimeoutError:
-                for statement in CLEANUP:
-                    await connection.execute(statement)
+            seconds = min(self._config.worker_poll_seconds, self._cleanup.seconds_left)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), seconds)
             return
-        correlation_id.set(uuid4().hex)  # for the request to the Bento and its log lines
+        correlation_id.set(uuid4().hex)  # for the requests to the Bento and their log lines
         with tracer.start_as_current_span("analyze reviews", attributes={"reviews": len(claimed)}):
             await self._process(connection, claimed)
 
-    async def _process(self, connection: asyncpg.Connection, claimed: Sequence[ClaimedReview]) -> None:
-        """Analyse claimed reviews and store the results."""
-        try:
-            results = await self._analyze(claimed)
-        except BENTO_UNAVAILABLE:
-            await review_queue.release(connection, claimed)
-            raise
-        pairs = list(zip(claimed, results, strict=True))
-        stored = [(review, result) for review, result in pairs if isinstance(result, Analysis)]
-        await review_queue.store(connection, stored)
-        failed = [(review, result) for review, result in pairs if isinstance(result, SentimentError)]
-        for review, error in failed:
-            log.warning("review %s cannot be analysed: %s", review.id, error.error)
-        if failed:
-            await review_queue.postpone(
-                connection, [(review, retry_delay(review.attempts)) for review, _ in failed]
-            )
-        if stored:
-            logs.model_version.set(stored[0][1].model_version)
-            log.info("%d reviews analysed", len(stored))
-        metrics.WORKER_STORED.inc(len(stored))
-        metrics.WORKER_FAILED.inc(len(failed))
+    async def _process(self, connection: asyncpg.Connection, claimed: list[ClaimedReview]) -> None:
+        """Analyse claimed reviews and store the results.
 
-    async def _analyze(self, claimed: Sequence[ClaimedReview]) -> list[Analysis | SentimentError]:
-        """Return one result per review; when the Bento fails on a batch, send its texts one by one."""
-        try:
-            return await self._bento.classify([review.text for review in claimed])
-        except BadGatewayError as error:
-            if len(claimed) == 1:
-                return [SentimentError(error=error.detail)]
-            return [result for review in claimed for result in await self._analyze([review])]
+        Reviews on which the Bento fails or takes too long are halved until a review has failed alone. The
+        results of each part are stored at once, and the lease of the others is renewed.
+        """
+        waiting = [claimed]
+        while waiting and not self._stopping:
+            part = waiting.pop()
+            try:
+                results = await self._bento.classify([review.text for review in part])
+            except (BadGatewayError, GatewayTimeoutError) as error:
+                if isinstance(error, GatewayTimeoutError):
+                    self._batch_size = max(1, len(part) // 2)
+                if len(part) == 1:
+                    await _store(connection, part, [SentimentError(error=error.detail)])
+                else:
+                    middle = len(part) // 2
+                    waiting += part[middle:], part[:middle]
+            except UnavailableError:
+                await review_queue.release(connection, [*part, *chain(*waiting)])
+                raise
+            else:
+                self._batch_size = min(self._batch_size + 1, MAX_TEXTS)
+                await _store(connection, part, results)
+            await review_queue.renew(connection, list(chain(*waiting)), self._lease)
+        await review_queue.release(connection, list(chain(*waiting)))
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
@@ -140,6 +134,28 @@ class Worker:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+
+async def _store(
+    connection: asyncpg.Connection,
+    reviews: Sequence[ClaimedReview],
+    results: Sequence[Analysis | SentimentError],
+) -> None:
+    """Store the sentiments, and postpone the reviews that could not be analysed."""
+    pairs = list(zip(reviews, results, strict=True))
+    stored = [(review, result) for review, result in pairs if isinstance(result, Analysis)]
+    failed = [(review, result) for review, result in pairs if isinstance(result, SentimentError)]
+    if stored:
+        await review_queue.store(connection, stored)
+        logs.model_version.set(stored[0][1].model_version)
+        log.info("%d reviews analysed", len(stored))
+    for review, error in failed:
+        log.warning("review %s cannot be analysed: %s", review.id, error.error)
+    if failed:
+        delays = [(review, retry_delay(review.attempts)) for review, _ in failed]
+        await review_queue.postpone(connection, delays)
+    metrics.WORKER_STORED.inc(len(stored))
+    metrics.WORKER_FAILED.inc(len(failed))
 
 
 def retry_delay(attempts: int) -> timedelta:
@@ -219,7 +235,7 @@ def main() -> None:
         return asyncio.run(work(config))
     try:
         print(asyncio.run(rescore(config)))
-    except (*BENTO_UNAVAILABLE, BadGatewayError) as error:
+    except ApiError as error:
         raise SystemExit(f"api.worker: {error.detail} Is the Bento up at BENTO_URL?") from None
     except DATABASE_ERRORS as error:
         where = "DATABASE_DIRECT_URL" if config.database_direct_url else "DATABASE_URL"

@@ -7,7 +7,7 @@ import asyncpg
 import httpx
 import pytest
 
-from api.worker import CLEANUP
+from api.cleanup import Cleanup
 from tests.api.requests import REVIEW, UPDATE, faults, problem
 
 
@@ -93,6 +93,5 @@ async def test_the_worker_deletes_answers_after_a_day(
             key,
             hours,
         )
-    for statement in CLEANUP:
-        await sql.execute(statement)
+    await Cleanup().run_if_due(sql)
     assert [row[0] for row in await sql.fetch("SELECT idempotency_key FROM first_answer")] == ["new"]

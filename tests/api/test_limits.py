@@ -10,7 +10,7 @@ import asyncpg
 import httpx
 import pytest
 
-from api import limits
+from api.cleanup import Cleanup
 from api.credentials import new_key
 from tests.api.conftest import NewKey, Serve, bearer
 from tests.api.requests import MOVIE, REVIEW, problem
@@ -155,8 +155,8 @@ async def test_the_first_requests_of_a_caller_are_counted_exactly(serve: Serve) 
 
 async def test_rows_with_a_full_quota_are_deleted(client: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
     await client.get(PATH)
-    await sql.execute(limits.DELETE_FULL_QUOTAS)
+    await Cleanup().run_if_due(sql)
     assert await sql.fetchval("SELECT count(*) FROM rate_limit") == 1
     await sql.execute("UPDATE rate_limit SET spent_until = now() - interval '1 second'")
-    await sql.execute(limits.DELETE_FULL_QUOTAS)
+    await Cleanup().run_if_due(sql)
     assert await sql.fetchval("SELECT count(*) FROM rate_limit") == 0

@@ -6,7 +6,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from api import review_queue
-from api.bento.client import BentoClient
+from api.bento.client import MAX_TEXTS, BentoClient
+from api.cleanup import BATCH, Cleanup
 from api.database import connect
 from api.settings import Settings
 from api.worker import LONGEST_DELAY, Worker, main, retry_delay
@@ -36,11 +37,17 @@ class Bento:
         self.gate = asyncio.Event()
         self.gate.set()
         self.read: list[str] = []
+        self.fast_texts = MAX_TEXTS
+        self.before_answer: Callable[[], Awaitable[None]] | None = None
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         texts: list[str] = json.loads(request.content)["texts"]
         await self.gate.wait()
         self.asked += 1
+        if self.before_answer:
+            await self.before_answer()
+        if len(texts) > self.fast_texts or "slow" in texts:
+            return httpx.Response(504)
         if self.gone:
             raise httpx.ConnectError("no Bento", request=request)
         if self.down:
@@ -115,14 +122,19 @@ async def test_reviews_written_while_no_worker_ran_are_analysed(
     database_url: str, bento: Bento, sql: asyncpg.Connection
 ) -> None:
     await sql.execute("TRUNCATE review")
-    await sql.execute(
-        "INSERT INTO review (id, movie_id, author, text, revision, created_at, updated_at)"
-        " SELECT gen_random_uuid(), 'tt1', 'Ada', 'Good ' || n || '.', 1, now(), now()"
-        " FROM generate_series(0, 149) AS n"
-    )
+    await insert_reviews(sql, 150)
     async with working(database_url, bento):
         await until(lambda: all_done(sql))
     assert sorted(bento.read) == sorted(f"Good {number}." for number in range(150)), "each once"
+
+
+async def insert_reviews(sql: asyncpg.Connection, count: int) -> None:
+    await sql.execute(
+        "INSERT INTO review (id, movie_id, author, text, revision, created_at, updated_at)"
+        " SELECT gen_random_uuid(), 'tt1', 'Ada', 'Good ' || n || '.', 1, now(), now()"
+        " FROM generate_series(0, $1 - 1) AS n",
+        count,
+    )
 
 
 async def all_done(sql: asyncpg.Connection) -> bool:
@@ -237,6 +249,99 @@ async def test_a_text_that_the_bento_fails_on_does_not_delay_the_others(
     await edit(client, reviews["poison"], text="Good again.")
     async with working(database_url, bento):
         await until(lambda: done(client, reviews["poison"]))
+
+
+async def test_a_slow_bento_gets_smaller_batches_and_a_slow_text_delays_no_other(
+    database_url: str, bento: Bento, sql: asyncpg.Connection
+) -> None:
+    await sql.execute("TRUNCATE review")
+    await insert_reviews(sql, 150)
+    await sql.execute("UPDATE review SET text = 'slow' WHERE text = 'Good 7.'")
+    bento.fast_texts = 20
+    async with working(database_url, bento, api_bento_breaker_failures=1000):
+        await until(lambda: postponed(sql, 1))
+        await until(lambda: remaining(sql, 1))
+    assert sorted(bento.read) == sorted(f"Good {n}." for n in range(150) if n != 7), "each once"
+    assert await sql.fetchval("SELECT text FROM review WHERE sentiment_label IS NULL") == "slow"
+
+
+async def remaining(sql: asyncpg.Connection, count: int) -> bool:
+    found = await sql.fetchval("SELECT count(*) FROM review WHERE sentiment_label IS NULL")
+    return bool(found == count)
+
+
+async def test_the_lease_of_waiting_reviews_is_renewed(
+    database_url: str, bento: Bento, sql: asyncpg.Connection
+) -> None:
+    await sql.execute("TRUNCATE review")
+    await insert_reviews(sql, 8)
+    bento.fast_texts = 1
+    leases: list[timedelta] = []
+    asked = asyncio.Event()
+
+    async def spend_lease() -> None:
+        found = "SELECT min(analyze_after) - now() FROM review WHERE sentiment_label IS NULL"
+        leases.append(await sql.fetchval(found))
+        await sql.execute(
+            "UPDATE review SET analyze_after = now() + interval '1 minute' WHERE analyze_after > now()"
+        )
+
+        if len(leases) == 15:  # of 8, 4, 2, 1, 1 reviews ...
+            asked.set()
+
+    bento.before_answer = spend_lease
+    async with working(database_url, bento, worker_lease_seconds=3600, api_bento_breaker_failures=1000):
+        await asyncio.wait_for(asked.wait(), 60)
+        await until(lambda: all_done(sql))
+    assert min(leases) > timedelta(minutes=30)
+
+
+async def test_reviews_without_a_sentiment_come_before_those_to_analyse_again(
+    database_url: str, bento: Bento, sql: asyncpg.Connection
+) -> None:
+    await sql.execute("TRUNCATE review")
+    await insert_reviews(sql, 150)
+    async with working(database_url, bento):
+        await until(lambda: all_done(sql))
+    await sql.execute("UPDATE review SET analyze_after = now() - interval '1 day'")
+    await sql.execute(
+        "UPDATE review SET text = 'New.', sentiment_label = NULL, sentiment_score = NULL,"
+        " sentiment_model_version = NULL, analyze_after = now() WHERE text = 'Good 149.'"
+    )
+    first, *others = await review_queue.claim(sql, 1, timedelta(minutes=1))
+    assert (first.text, others) == ("New.", [])
+    claimed = await review_queue.claim(sql, 64, timedelta(minutes=1))
+    assert len(claimed) == 64
+
+
+async def test_expired_rows_are_deleted_while_reviews_keep_coming(
+    client: httpx.AsyncClient, database_url: str, bento: Bento, sql: asyncpg.Connection
+) -> None:
+    await insert_expired_quotas(sql, 3 * BATCH + 1)
+    async with working(database_url, bento), asyncio.timeout(60):
+        while await sql.fetchval("SELECT count(*) FROM rate_limit WHERE spent_until < now()"):
+            await create(client)
+            await until(lambda: all_done(sql))
+
+
+async def insert_expired_quotas(sql: asyncpg.Connection, count: int) -> None:
+    await sql.execute("TRUNCATE rate_limit")
+    await sql.execute(
+        "INSERT INTO rate_limit"
+        " SELECT 'read:' || n, now() - interval '1 hour' FROM generate_series(1, $1) AS n",
+        count,
+    )
+
+
+async def test_a_cleanup_deletes_one_batch(database_url: str, sql: asyncpg.Connection) -> None:
+    await insert_expired_quotas(sql, BATCH + 1)
+    cleanup = Cleanup()
+    await cleanup.run_if_due(sql)
+    assert await sql.fetchval("SELECT count(*) FROM rate_limit") == 1
+    assert cleanup.seconds_left == 0, "there are more"
+    await cleanup.run_if_due(sql)
+    assert await sql.fetchval("SELECT count(*) FROM rate_limit") == 0
+    assert cleanup.seconds_left > 0
 
 
 async def postponed(sql: asyncpg.Connection, count: int) -> bool:
