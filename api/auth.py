@@ -138,13 +138,13 @@ async def admit_analysis(request: Request) -> Caller:
     return await admit_uncounted(request, "analyze")
 
 
-async def _writer(request: Request, _: Bearer) -> Caller:
+async def writer(request: Request, _: Bearer) -> Caller:
     """The caller of a route that writes. A route with a body has admitted them before reading it."""
     caller: Caller | None = getattr(request.state, "caller", None)
     return caller or await admit_writer(request)
 
 
-Writer = Annotated[Caller, Depends(_writer)]
+Writer = Annotated[Caller, Depends(writer)]
 
 
 def address(request: Request) -> str:

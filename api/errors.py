@@ -143,11 +143,13 @@ def _allowed(request: Request) -> str:
     """Return the methods of every route with this path; Starlette lists only those of the first."""
     scope = {key: request.scope[key] for key in ("type", "path", "root_path", "headers")}
     routes = request.app.routes
-    return ", ".join(
+    allowed = [
         method
         for method in METHODS
         if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
-    )
+    ]
+    # api.headers answers HEAD as GET.
+    return ", ".join(["HEAD", *allowed] if "GET" in allowed else allowed)
 
 
 def _invalid(error: RequestValidationError) -> ProblemResponse:

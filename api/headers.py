@@ -1,4 +1,4 @@
-"""Security, caching and RateLimit headers of every response, including errors and static files.
+"""HEAD, and the security, caching and RateLimit headers of every response, including errors and static files.
 
 The library `secure` is not used: it overrides a route's own policy, and sends HSTS without TLS.
 """
@@ -18,6 +18,26 @@ DEFAULTS = {
 }
 HSTS = "max-age=31536000"
 """One year, without includeSubDomains: other hosts of the domain may belong to other services."""
+
+
+class HeadAsGet:
+    """ASGI middleware that answers HEAD as GET, without the body; metrics and traces count it as GET."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        # A copy: the server decides by its own scope how a response without a body ends.
+        await self._app({**scope, "method": "GET"}, receive, send_without_body)
 
 
 class DefaultHeaders:

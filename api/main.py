@@ -20,7 +20,7 @@ from api import errors, logs, settings
 from api.bento.client import BentoClient
 from api.bento.transport import direct_transport
 from api.database import create_engine, create_sessions
-from api.headers import DefaultHeaders
+from api.headers import DefaultHeaders, HeadAsGet
 from api.limits import Limit
 from api.metrics import RequestMetrics
 from api.routes import analyze, docs, health, metrics, movies, reviews
@@ -35,8 +35,8 @@ CORS_RESPONSE_HEADERS = ["ETag", "Location", "RateLimit", "RateLimit-Policy", "R
 
 class Api(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add the default headers outside of Starlette's error handler, which no middleware can wrap."""
-        await DefaultHeaders(super().__call__)(scope, receive, send)
+        """Apply what also concerns responses of Starlette's error handler, which no middleware can wrap."""
+        await HeadAsGet(DefaultHeaders(super().__call__))(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """Return FastAPI's document, with problems instead of its own error schemas."""
@@ -95,7 +95,6 @@ def create_app(
     _add_middleware(app, config)
     for routes in (reviews, movies, analyze, health, docs, metrics):
         app.include_router(routes.router)
-    app.mount(docs.ASSETS, docs.assets)
     return app
 
 

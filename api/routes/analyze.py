@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import TypeAdapter, ValidationError
 
 from api import errors
@@ -13,12 +13,14 @@ from api.bento.client import BentoDep
 from api.bodies import MAX_BATCH_BYTES, json_route, max_bytes
 from api.fields import ReviewText
 from api.logs import model_version
+from api.parameters import refuse_unknown_parameters
 from api.sentiments import Analysis, Analyze, AnalyzeBatch, AnalyzeBatchPublic, SentimentError
 
 router = APIRouter(
     prefix="/api/analyze",
     tags=["analyze"],
     route_class=json_route(admit_analysis),
+    dependencies=[Depends(refuse_unknown_parameters)],
     responses=errors.responses(401, 408, 413, 415, 422, 429, 502, 503, 504),
 )
 

@@ -5,7 +5,7 @@ from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 ASSETS = "/docs/assets"
 
 # Only the files: the package's own FastAPI class cannot be combined with the subclass in api.main.
-assets = StaticFiles(directory=str(files("fastapi_offline") / "static"))
+_files = StaticFiles(directory=str(files("fastapi_offline") / "static"))
 router = APIRouter(include_in_schema=False)
 
 
@@ -29,6 +29,11 @@ async def docs(request: Request) -> HTMLResponse:
     )
     page.headers["Content-Security-Policy"] = policy(bytes(page.body))
     return page
+
+
+@router.get(ASSETS + "/{path:path}")
+async def read_asset(path: str, request: Request) -> Response:
+    return await _files.get_response(path, request.scope)
 
 
 def policy(page: bytes) -> str:

@@ -13,11 +13,13 @@ from api.cursor import MovieCursor
 from api.database import SessionDep
 from api.fields import MovieId
 from api.movies import Movie, MovieMonth, MoviePublic, MoviesPublic, MovieSummary
+from api.parameters import refuse_unknown_parameters
 
 router = APIRouter(
     prefix="/api/movies",
     tags=["movies"],
-    dependencies=[Depends(admit_reader)],
+    # In this order, so that an invalid request is charged too.
+    dependencies=[Depends(admit_reader), Depends(refuse_unknown_parameters)],
     responses=errors.responses(401, 429, 503),
 )
 
@@ -64,7 +66,7 @@ async def list_movies(
     return MoviesPublic(items=page, next_cursor=next_cursor)
 
 
-@router.get("/{movie_id}", responses=errors.responses(404))
+@router.get("/{movie_id}", responses=errors.responses(404, 422))
 async def read_movie(movie_id: MovieId, session: SessionDep) -> MovieSummary:
     movie = await session.get(Movie, movie_id)
     if movie is None or movie.reviews == 0:

@@ -10,13 +10,14 @@ from sqlalchemy import bindparam, select, tuple_
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api import errors
-from api.auth import Writer, admit_reader, admit_writer
+from api import errors, etags
+from api.auth import Writer, admit_reader, admit_writer, writer
 from api.bodies import json_route
 from api.cursor import ReviewCursor
 from api.database import SessionDep, Statement, fetch_all
 from api.fields import MovieId
 from api.idempotency import IdempotencyKey, earlier_answer
+from api.parameters import refuse_unknown_parameters
 from api.reviews import (
     PUBLIC_COLUMNS,
     Review,
@@ -34,7 +35,9 @@ router = APIRouter(
     route_class=json_route(admit_writer),
     responses=errors.responses(401, 429, 503),
 )
-READ = [Depends(admit_reader)]
+# After the admission, so that an invalid request is charged too.
+READ = [Depends(admit_reader), Depends(refuse_unknown_parameters)]
+WRITE = [Depends(writer), Depends(refuse_unknown_parameters)]
 
 
 async def _found(review_id: UUID, session: SessionDep) -> Review:
@@ -67,23 +70,33 @@ IfMatch = Annotated[
 
 
 def _is_current(review: Review, if_none_match: str) -> bool:
-    """If-None-Match (RFC 9110, 13.1.2): any of the listed tags, weak or strong, or `*`."""
-    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return not tags.isdisjoint({review.etag, "*"})
+    """If-None-Match (RFC 9110, 13.1.2): any of the listed tags, or `*`."""
+    return etags.is_any(if_none_match) or review.etag in etags.listed(if_none_match)
 
 
-def _require_match(review: Review, if_match: str | None) -> None:
-    """If-Match (RFC 9110, 13.1.1): any of the listed tags, or `*`. A new sentiment is not an edit."""
-    if if_match is None or if_match.strip() == "*":
+def _require_match(review: Review, if_match: str | None, if_none_match: str | None) -> None:
+    """If-Match (RFC 9110, 13.1.1): any of the listed tags, or `*`. A new sentiment is not an edit.
+
+    If-None-Match must not match. Raises PreconditionFailedError.
+    """
+    if if_none_match is not None and _is_current(review, if_none_match):
+        raise errors.PreconditionFailedError(
+            f"If-None-Match matches the review, whose ETag is {review.etag}. Use If-Match to change it."
+        )
+    if if_match is None or etags.is_any(if_match):
         return
-    if not any(review.has_revision(tag.strip()) for tag in if_match.split(",")):
+    if not any(review.has_revision(tag) for tag in etags.listed(if_match)):
         raise errors.PreconditionFailedError(
             f"The review has been edited: its ETag is now {review.etag}. Read it again."
         )
 
 
 @router.post(
-    "", status_code=201, response_model=ReviewPublic, responses=errors.responses(403, 408, 409, 413, 415, 422)
+    "",
+    status_code=201,
+    response_model=ReviewPublic,
+    dependencies=WRITE,
+    responses=errors.responses(403, 408, 409, 413, 415, 422),
 )
 async def create_review(
     new: ReviewCreate,
@@ -155,7 +168,7 @@ def _page(of_one_label: bool, after_a_cursor: bool) -> Statement:
     "/{movie_id}/{review_id}",
     response_model=ReviewPublic,
     dependencies=READ,
-    responses={304: {"description": "Not Modified"}, **errors.responses(404)},
+    responses={304: {"description": "Not Modified"}, **errors.responses(404, 422)},
 )
 async def read_review(
     movie_id: MovieId, review: FoundReview, response: Response, if_none_match: IfNoneMatch = None
@@ -169,12 +182,19 @@ async def read_review(
 
 
 @router.put(
-    "/{review_id}", response_model=ReviewPublic, responses=errors.responses(403, 404, 408, 412, 413, 415, 422)
+    "/{review_id}",
+    response_model=ReviewPublic,
+    dependencies=WRITE,
+    responses=errors.responses(403, 404, 408, 412, 413, 415, 422),
 )
 async def replace_review(
-    update: ReviewUpdate, review: OwnReview, response: Response, if_match: IfMatch = None
+    update: ReviewUpdate,
+    review: OwnReview,
+    response: Response,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Review:
-    _require_match(review, if_match)
+    _require_match(review, if_match, if_none_match)
     review.replace(update)
     response.headers["ETag"] = review.etag
     return review
@@ -185,8 +205,11 @@ async def replace_review(
     "/{review_id}",
     status_code=204,
     response_class=Response,
-    responses=errors.responses(403, 404, 412),
+    dependencies=WRITE,
+    responses=errors.responses(403, 404, 412, 422),
 )
-async def delete_review(review: OwnReview, session: SessionDep, if_match: IfMatch = None) -> None:
-    _require_match(review, if_match)
+async def delete_review(
+    review: OwnReview, session: SessionDep, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
+) -> None:
+    _require_match(review, if_match, if_none_match)
     await session.delete(review)

@@ -20,11 +20,12 @@ async def test_an_unknown_path_is_404(client: httpx.AsyncClient, path: str) -> N
     ("method", "path", "allow"),
     [
         ("GET", "/api/reviews", "POST"),
-        ("PATCH", "/api/reviews/tt1", "GET, PUT, DELETE"),
-        ("POST", "/api/reviews/tt1", "GET, PUT, DELETE"),
-        ("PUT", "/api/reviews/tt1/x", "GET"),
+        ("PATCH", "/api/reviews/tt1", "HEAD, GET, PUT, DELETE"),
+        ("POST", "/api/reviews/tt1", "HEAD, GET, PUT, DELETE"),
+        ("PUT", "/api/reviews/tt1/x", "HEAD, GET"),
         ("GET", "/api/analyze", "POST"),
-        ("POST", "/livez", "GET"),
+        ("POST", "/livez", "HEAD, GET"),
+        ("POST", "/docs/assets/swagger-ui.css", "HEAD, GET"),
     ],
 )
 async def test_405_lists_every_method_of_the_path(
@@ -33,6 +34,51 @@ async def test_405_lists_every_method_of_the_path(
     response = await client.request(method, path)
     assert allow in problem(response, 405)["detail"]
     assert response.headers["Allow"] == allow
+
+
+@pytest.mark.parametrize(
+    "path", ["/livez", "/readyz", "/metrics", "/docs", "/docs/assets/favicon.png", "/api/movies", "/nothing"]
+)
+async def test_head_is_get_without_the_body(client: httpx.AsyncClient, path: str) -> None:
+    get, head = await client.get(path), await client.head(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    if path != "/metrics":  # which count the first request
+        assert head.headers["Content-Length"] == get.headers["Content-Length"]
+
+
+async def test_head_without_get_is_405(client: httpx.AsyncClient) -> None:
+    response = await client.head("/api/reviews")
+    assert (response.status_code, response.headers["Allow"], response.content) == (405, "POST", b"")
+
+
+async def test_head_of_a_review_has_its_etag(client: httpx.AsyncClient) -> None:
+    created = await client.post("/api/reviews", json=REVIEW)
+    head = await client.head(created.headers["Location"])
+    assert head.headers["ETag"] == created.headers["ETag"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "known"),
+    [
+        ("GET", "/api/reviews/tt1", "sentiment, limit, cursor"),
+        ("GET", "/api/movies", "prefix, sort, limit, cursor"),
+        ("GET", "/api/movies/tt1", "no query parameters"),
+        ("GET", "/api/reviews/tt1/00000000-0000-0000-0000-000000000000", "no query parameters"),
+        ("POST", "/api/reviews", "no query parameters"),
+        ("PUT", "/api/reviews/00000000-0000-0000-0000-000000000000", "no query parameters"),
+        ("DELETE", "/api/reviews/00000000-0000-0000-0000-000000000000", "no query parameters"),
+        ("POST", "/api/analyze", "no query parameters"),
+        ("POST", "/api/analyze/batch", "no query parameters"),
+    ],
+)
+async def test_unknown_query_parameters_are_refused(
+    client: httpx.AsyncClient, method: str, path: str, known: str
+) -> None:
+    body = REVIEW if method in ("POST", "PUT") else None
+    response = await client.request(method, f"{path}?sentimnet=positive&x=1", json=body)
+    found = faults(response)
+    assert found.keys() >= {"query.sentimnet", "query.x"}
+    assert known in found["query.sentimnet"]
 
 
 @pytest.mark.parametrize(

@@ -417,7 +417,13 @@ async def test_replace_and_delete_are_404_for_an_unknown_review(client: httpx.As
         ("*", True),
         ('"other", {now}', True),
         ('"other"', False),
-        ("W/{now}", False),
+        ("W/{now}", True),
+        ('"1-gzip"', True),
+        ('W/"1-br"', True),
+        ('"2", "1--gzip"', True),
+        ('"2-gzip"', False),
+        ('"1-zip"', True),  # a sentiment of the version `zip`: a new sentiment is not an edit
+        ("1", False),
         ("", False),
         ("nonsense", False),
     ],
@@ -434,6 +440,18 @@ async def test_if_match(client: httpx.AsyncClient, method: str, tags: str, match
     else:
         assert created.headers["ETag"] in problem(response, 412)["detail"]
         assert (await client.get(created.headers["Location"])).json() == created.json()
+
+
+@pytest.mark.parametrize("tags", ["*", "{now}", 'W/"1-gzip"'])
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_if_none_match_prevents_a_change(client: httpx.AsyncClient, method: str, tags: str) -> None:
+    created = await client.post("/api/reviews", json=REVIEW)
+    path, headers = f"/api/reviews/{created.json()['id']}", {"If-None-Match": tags.format(now='"1"')}
+    body = UPDATE if method == "PUT" else None
+    problem(await client.request(method, path, json=body, headers=headers), 412)
+    assert (await client.get(created.headers["Location"])).json() == created.json()
+    headers = {"If-None-Match": '"9"'}
+    assert (await client.request(method, path, json=body, headers=headers)).is_success
 
 
 async def test_exactly_one_of_many_concurrent_conditional_edits_succeeds(client: httpx.AsyncClient) -> None:
@@ -468,7 +486,7 @@ async def test_exactly_one_of_many_concurrent_deletes_succeeds(client: httpx.Asy
     assert sorted(response.status_code for response in responses) == [204] + [404] * 7
 
 
-@pytest.mark.parametrize("tags", ["{now}", "W/{now}", '"x", {now}', "*"])
+@pytest.mark.parametrize("tags", ["{now}", "W/{now}", '"x", {now}', "*", '"1-gzip"', 'W/"1-zstd"'])
 async def test_if_none_match_with_a_current_etag_is_304(client: httpx.AsyncClient, tags: str) -> None:
     created = await client.post("/api/reviews", json=REVIEW)
     now = created.headers["ETag"]
