@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 from api import settings
+from api.dsn import DRIVER
 
 LOCK_TIMEOUT = "1s"
 """Less than API_DATABASE_LOCK_TIMEOUT_SECONDS: a request blocked by a migration is delayed, not rejected."""
@@ -60,10 +61,11 @@ def migrate(connection: Connection) -> None:
 async def migrate_online() -> None:
     # Not the engine of the API, whose statement timeout is too short for a migration.
     engine = create_async_engine(
-        settings.load().session_url,
+        f"{DRIVER}://",
         poolclass=NullPool,
         connect_args={
-            "server_settings": {"application_name": "movie-review-migrations", "lock_timeout": LOCK_TIMEOUT}
+            "dsn": settings.load().session_url,
+            "server_settings": {"application_name": "movie-review-migrations", "lock_timeout": LOCK_TIMEOUT},
         },
     )
     try:
@@ -138,7 +140,7 @@ async def describe_lock_holder(engine: AsyncEngine) -> str:
 
 def migrate_offline() -> None:
     """Print the SQL. Run it with PGOPTIONS='-c lock_timeout=1s'; it has no retries."""
-    context.configure(url=settings.load().session_url, target_metadata=SQLModel.metadata, literal_binds=True)
+    context.configure(url=f"{DRIVER}://", target_metadata=SQLModel.metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 

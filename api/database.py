@@ -16,8 +16,9 @@ from sqlalchemy.util import greenlet_spawn
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api import metrics
+from api.dsn import DRIVER
 from api.errors import UnavailableError
-from api.settings import DRIVER, Settings
+from api.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ async def connect(settings: Settings, application: str) -> asyncpg.Connection:
     It bypasses pgbouncer, because LISTEN does not work in pgbouncer's transaction mode.
     """
     return await asyncpg.connect(
-        settings.session_url.replace(DRIVER, "postgresql", 1),
+        settings.session_url,
         timeout=settings.api_database_connect_timeout_seconds,
         command_timeout=settings.api_database_statement_timeout_seconds,
         server_settings={"application_name": application},
@@ -75,7 +76,8 @@ def create_engine(settings: Settings) -> AsyncEngine:
     """
     pgbouncer = settings.api_database_pgbouncer
     engine = create_async_engine(
-        settings.database_url,
+        # asyncpg reads the DSN: SQLAlchemy would pass libpq's parameters to it one by one, as keywords.
+        f"{DRIVER}://",
         poolclass=Pool,
         # Errors are logged, and the parameters are the texts and authors of reviews.
         hide_parameters=True,
@@ -85,6 +87,7 @@ def create_engine(settings: Settings) -> AsyncEngine:
         pool_pre_ping=True,
         isolation_level="READ COMMITTED" if pgbouncer else "AUTOCOMMIT",
         connect_args={
+            "dsn": settings.database_url,
             "timeout": settings.api_database_connect_timeout_seconds,
             # Later than the server's own statement_timeout: for a server that no longer responds.
             "command_timeout": settings.api_database_statement_timeout_seconds + 1,

@@ -6,11 +6,8 @@ from typing import Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
-DRIVER = "postgresql+asyncpg"
-EXAMPLE = f"{DRIVER}://user:password@host:5432/database"
+from api.dsn import EXAMPLE, to_dsn
 
 
 class Settings(BaseSettings):
@@ -19,6 +16,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
     # URLs may contain a password, so they are not in repr() and hence not in logs.
+    # Those of databases are converted to the DSN that asyncpg and libpq read.
     database_url: str = Field(repr=False)
     bento_url: str = Field(default="http://127.0.0.1:3000", pattern=r"^https?://", repr=False)
 
@@ -62,19 +60,19 @@ class Settings(BaseSettings):
 
     @property
     def session_url(self) -> str:
-        """The URL for code that depends on its session: LISTEN, and the advisory lock of migrations."""
+        """The DSN for code that depends on its session: LISTEN, and the advisory lock of migrations."""
         return self.database_direct_url or self.database_url
 
     @field_validator("database_url")
     @classmethod
     def _check_database_url(cls, value: str) -> str:
-        return _require_asyncpg(value)
+        return to_dsn(value)
 
     @field_validator("database_direct_url")
     @classmethod
     def _check_direct_url(cls, value: str, info: ValidationInfo) -> str:
         if value:
-            return _require_asyncpg(value)
+            return to_dsn(value)
         if info.data.get("api_database_pgbouncer"):
             raise ValueError(
                 "is not set, and API_DATABASE_PGBOUNCER is true: the worker and alembic need a connection "
@@ -88,16 +86,6 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"off|[1-9][0-9]{0,8}/(second|minute|hour|day)", value):
             raise ValueError("must be `off` or a number per second, minute, hour or day, such as 600/minute")
         return value
-
-
-def _require_asyncpg(url: str) -> str:
-    try:
-        driver = make_url(url).drivername
-    except (ArgumentError, ValueError):
-        raise ValueError(f"is not a URL; write it as {EXAMPLE}") from None
-    if driver != DRIVER:
-        raise ValueError(f"starts with {driver}://, but the API uses asyncpg; write it as {EXAMPLE}")
-    return url
 
 
 def load() -> Settings:

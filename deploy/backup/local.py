@@ -1,10 +1,12 @@
 """The stack of `make up`."""
 
 import contextlib
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+
+from sqlalchemy import make_url
 
 from deploy.backup.database import BackupError
 from deploy.backup.postgres import Postgres
@@ -61,18 +63,24 @@ class Local:
 
 def postgres(settings: Settings) -> Postgres:
     """Return the database of the API. The password is passed in the environment, not on command lines."""
-    address = urlsplit(settings.api_database_url)
-    options = {
-        "host": address.hostname or "",
-        "port": str(address.port or 5432),
-        "username": unquote(address.username or ""),
-        "dbname": address.path.removeprefix("/"),
-    }
-    words = [f"--{name}={value}" for name, value in options.items()]
+    url = make_url(settings.api_database_url).set(drivername="postgresql")
+    address = url._replace(password=None).render_as_string()
+    tls = url.query.get("sslmode") in ("require", "verify-ca", "verify-full")
     return Postgres(
         file="reviews.dump",
-        command=lambda program: [str(BIN / program), *words],
-        environment={"PGPASSWORD": unquote(address.password or "")},
+        command=lambda program: [client(program, tls), f"--dbname={address}"],
+        environment={"PGPASSWORD": url.password or ""},
+    )
+
+
+def client(program: str, tls: bool) -> str:
+    """Locate a program of PostgreSQL. Those of the wheel have no TLS. Raises BackupError."""
+    if not tls:
+        return str(BIN / program)
+    if found := shutil.which(program):
+        return found
+    raise BackupError(
+        f"DATABASE_URL asks for TLS and {program} is not on the PATH: install postgresql-client"
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from api.settings import Settings, load
 
 URL = "postgresql+asyncpg://ada:hush@db:5432/reviews"
+DSN = URL.replace("+asyncpg", "")
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +22,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_only_the_database_url_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", URL)
-    assert load().database_url == URL
+    assert load().database_url == DSN
     assert load().bento_url == "http://127.0.0.1:3000"
 
 
@@ -33,7 +34,7 @@ def test_the_environment_overrides_the_file_which_may_contain_other_variables(
     )
     monkeypatch.setenv("API_BENTO_TIMEOUT_SECONDS", "3.5")
     settings = load()
-    assert (settings.database_url, settings.api_bento_timeout_seconds) == (URL, 3.5)
+    assert (settings.database_url, settings.api_bento_timeout_seconds) == (DSN, 3.5)
     assert settings.bento_url == "http://127.0.0.1:3000"
 
 
@@ -42,11 +43,21 @@ def test_a_unix_socket_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     load()
 
 
+@pytest.mark.parametrize("scheme", ["postgresql+asyncpg", "postgresql", "postgres"])
+def test_the_url_of_libpq_and_that_of_sqlalchemy_are_accepted(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{scheme}://a da:p%25?#@db/reviews?sslmode=require")
+    assert load().database_url == "postgresql://a da:p%25%3F%23@db/reviews?sslmode=require"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
         ("DATABASE_URL", "", "is not set: put DATABASE_URL=postgresql+asyncpg://"),
-        ("DATABASE_URL", "postgresql://ada:hush@db/reviews", "write it as postgresql+asyncpg://"),
+        ("DATABASE_URL", "mysql://ada:hush@db/reviews", "write it as postgresql+asyncpg://"),
+        ("DATABASE_URL", f"{URL}?ssl=require", "has the parameter ssl; asyncpg knows"),
+        ("DATABASE_URL", f"{URL}?sslmode=on", "has an unknown sslmode; choose from disable, allow"),
         ("DATABASE_URL", "sqlite:///reviews.db", "write it as postgresql+asyncpg://"),
         ("DATABASE_URL", "localhost", "is not a URL; write it as postgresql+asyncpg://"),
         ("DATABASE_URL", "postgresql+asyncpg://ada:hush@db:port/reviews", "is not a URL; write it as"),
@@ -55,7 +66,7 @@ def test_a_unix_socket_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
         ("API_BENTO_TIMEOUT_SECONDS", "soon", "number"),
         ("API_DATABASE_POOL_SIZE", "0", "greater than or equal to 1"),
         ("API_DATABASE_LOCK_TIMEOUT_SECONDS", "0", "greater than 0"),
-        ("DATABASE_DIRECT_URL", "postgresql://ada:hush@db/reviews", "write it as postgresql+asyncpg://"),
+        ("DATABASE_DIRECT_URL", "sqlite:///reviews.db", "write it as postgresql+asyncpg://"),
     ],
 )
 def test_an_invalid_value_is_named_in_one_line_without_the_password(
@@ -74,11 +85,11 @@ def test_an_invalid_value_is_named_in_one_line_without_the_password(
 
 def test_pgbouncer_requires_a_direct_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", URL)
-    assert load().session_url == URL
+    assert load().session_url == DSN
     monkeypatch.setenv("API_DATABASE_PGBOUNCER", "true")
     with pytest.raises(SystemExit, match=r"^DATABASE_DIRECT_URL is not set, and API_DATABASE_PGBOUNCER"):
         load()
-    direct = URL.replace("db:5432", "db:5433")
+    direct = DSN.replace("db:5432", "db:5433")
     monkeypatch.setenv("DATABASE_DIRECT_URL", direct)
     assert load().session_url == direct
 
