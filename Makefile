@@ -12,6 +12,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # pip leaves the compiling to the first import. Without leave to write bytecode each process would compile PyTorch
 # and MLflow again, for 10 to 20 seconds.
 unexport PYTHONDONTWRITEBYTECODE
+# pip would refuse to install into the environment.
+export PIP_USER := no
+# `make repro promote` means one after the other, even if MAKEFLAGS says -j4.
+.NOTPARALLEL:
 # No part of the stack phones home; BentoML takes the word `true` only.
 export DO_NOT_TRACK := true
 export BENTOML_DO_NOT_TRACK := true
@@ -22,9 +26,10 @@ help: ## Show this list
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): 2.4 GB, about two minutes the first time"
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# PostgreSQL runs as another account if the caller is root, and must be able to read its programs.
+	umask 022; test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# Compiling every module of every package takes as long as installing them; Python compiles what it imports.
-	$(BIN)/python -m pip install -qq --no-compile -c constraints.txt -e '.[pipelines,bentos,api,local,dev,docs]'
+	umask 022; $(BIN)/python -m pip install -qq --no-compile -c constraints.txt -e '.[pipelines,bentos,api,local,dev,docs]'
 	@touch $@
 
 .PHONY: install
@@ -71,12 +76,18 @@ docs-serve: docs ## Show the documentation at http://127.0.0.1:8001, and rebuild
 ingest: install ## Fetch the reviews into data/
 	python -m pipelines.ingest
 
+# git gives its reason: no checkout, or one of another owner.
+.PHONY: checkout
+checkout:
+	@git rev-parse --git-dir >/dev/null || { echo "DVC needs a git checkout. In an unpacked archive:" \
+	"git init --quiet && git add --all && git commit --quiet --message Unpacked"; exit 2; }
+
 .PHONY: repro
-repro: install ## Run the pipeline: prepare, train, export, evaluate, register
+repro: checkout install ## Run the pipeline: prepare, train, export, evaluate, register
 	dvc repro
 
 .PHONY: sweep
-sweep: install ## Search for better params (sweep.yaml), then register the best run; again goes on
+sweep: checkout install ## Search for better params (sweep.yaml), then register the best run; again goes on
 	python -m pipelines.sweep
 
 .PHONY: promote
@@ -117,7 +128,7 @@ restore: $(if $(filter local,$(STACK)),install) ## Fill an empty stack: make res
 	@$(BACKUP) restore "$(FROM)"
 
 .PHONY: clean
-clean: down ## Delete runs, models, reviews and results; .venv and downloads stay
+clean: checkout down ## Delete runs, models, reviews and results; .venv and downloads stay
 	rm -rf var results data .dvc/cache .dvc/tmp
 	git checkout --quiet -- results # the metrics and plots of the last commit
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -6,6 +6,7 @@ Imports only the standard library: a machine that runs the containers may have n
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ ENV_FILE = Path(".env")
 EXAMPLE = Path(".env.example")
 CONTAINERS = ("POSTGRES_PASSWORD", "REVIEWS_DATABASE_PASSWORD", "MLFLOW_DATABASE_PASSWORD", "API_KEY")
 """The secrets that docker-compose.yml requires."""
+MOUNTED = Path("deploy/docker/postgres/databases.sql")
+"""A file that containers read; all have the mode that the umask gave them."""
 
 
 def ensure_env_file() -> bool:
@@ -62,6 +65,8 @@ def main() -> None:
         raise SystemExit(f"no .env and no .env.example in {Path.cwd()}: run this in the project folder")
     generated = fill_secrets(CONTAINERS)
     print(f"generated {', '.join(generated)} in .env" if generated else "every secret is already set in .env")
+    if MOUNTED.exists() and not MOUNTED.stat().st_mode & stat.S_IROTH:
+        print("the accounts in the containers cannot read this checkout: clone it again after `umask 022`")
 
 
 if __name__ == "__main__":

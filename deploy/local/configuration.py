@@ -47,7 +47,8 @@ def section(service: Service, log: Path) -> list[str]:
         f"killasgroup={as_group}",
         "stopwaitsecs=15",
         "redirect_stderr=true",
-        f"stdout_logfile={escaped(log / f'{service.name}.log')}",
+        # supervisord expands this value twice.
+        f"stdout_logfile={escaped(escaped(log / f'{service.name}.log'))}",
         "stdout_logfile_maxbytes=5MB",
         "stdout_logfile_backups=2",
     ]

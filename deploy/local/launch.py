@@ -27,7 +27,9 @@ def main(name: str) -> None:
 
 def no_proxy() -> str:
     """Exclude loopback, where the services talk to each other, from any proxy."""
-    return ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost")))
+    # Programs differ in which spelling they read, and `*` counts only if it stands alone.
+    given = [value for name in ("NO_PROXY", "no_proxy") if (value := os.environ.get(name))]
+    return "*" if "*" in given else ",".join(dict.fromkeys([*given, "127.0.0.1", "localhost"]))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.local import postgres
@@ -66,8 +67,8 @@ def mlflow(settings: Settings) -> Service:
         port=port,
         command=python(
             *("mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
-            *("--backend-store-uri", f"sqlite:///{var}/mlflow.db"),
-            *("--artifacts-destination", f"{var}/mlartifacts", "--serve-artifacts"),
+            *("--backend-store-uri", sqlite_url(var / "mlflow.db")),
+            *("--artifacts-destination", (var / "mlartifacts").as_uri(), "--serve-artifacts"),
             *("--allowed-hosts", f"{HOST}:{port},localhost:{port}"),  # compared exactly, including the port
             *("--cors-allowed-origins", f"http://{HOST}:{port},http://localhost:{port}"),
         ),
@@ -77,6 +78,14 @@ def mlflow(settings: Settings) -> Service:
         # Job execution serves LLM judges and would start four more processes.
         environment={"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     )
+
+
+def sqlite_url(path: Path) -> str:
+    """Return SQLAlchemy's URL of a file.
+
+    Only what SQLAlchemy interprets is quoted, because MLflow also creates the folder of the URL as written.
+    """
+    return f"sqlite:///{path}".replace("%", "%25").replace("?", "%3F")
 
 
 def bento(settings: Settings) -> Service:

@@ -3,6 +3,7 @@
 import os
 from contextlib import nullcontext
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import mlflow
 from filelock import FileLock
@@ -22,10 +23,11 @@ def connect() -> mlflow.MlflowClient:
     Raises PipelineError if MLflow does not answer.
     """
     var = Path(os.environ.get("DVC_ROOT", ".")).resolve() / "var"
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{var / 'mlflow.db'}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(var / "mlflow.db")
     local = uri.startswith("sqlite:")
     if local:
         var.mkdir(parents=True, exist_ok=True)
+    _keep_from_proxies(uri)
     mlflow.set_tracking_uri(uri)
     try:
         # MLflow creates the tables of a new SQLite file, which fails if two processes do so at once.
@@ -39,6 +41,19 @@ def connect() -> mlflow.MlflowClient:
         first = str(error).splitlines()[0]
         raise PipelineError(f"MLflow at {uri} does not answer: {first} Set MLFLOW_TRACKING_URI.") from None
     return client
+
+
+def sqlite_url(path: Path) -> str:
+    """Return SQLAlchemy's URL, in which a percent sign or a question mark in the path must be quoted."""
+    return f"sqlite:///{path}".replace("%", "%25").replace("?", "%3F")
+
+
+def _keep_from_proxies(uri: str) -> None:
+    """Exclude MLflow on loopback from any proxy, which would look for it on its own machine."""
+    if (host := urlsplit(uri).hostname) in ("127.0.0.1", "localhost", "::1"):
+        for name in ("NO_PROXY", "no_proxy"):
+            if (given := os.environ.get(name)) != "*":
+                os.environ[name] = ",".join(filter(None, (given, host)))
 
 
 def make_experiment(client: mlflow.MlflowClient, artifacts: str | None) -> None:

@@ -70,7 +70,14 @@ def uncommitted() -> bytes:
 
 
 def _commit() -> str:
-    return _git("rev-parse", "--verify", "--quiet", "HEAD")
+    """Return the commit, or an empty string without one. Raises PipelineError if git refuses to look."""
+    run = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], capture_output=True, text=True)
+    if "dubious ownership" in run.stderr:
+        raise PipelineError(
+            f"git refuses {Path.cwd()}, which another user owns, so the lineage would be lost: run "
+            f"`git config --global --add safe.directory {Path.cwd()}`"
+        )
+    return run.stdout.strip() if run.returncode == 0 else ""
 
 
 def _git(*words: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.configuration import configuration
+from deploy.local.launch import no_proxy
 from deploy.local.services import services
 from deploy.local.settings import Settings
 
@@ -22,7 +23,24 @@ def test_percent_signs_in_paths_are_escaped(settings: Settings) -> None:
     assert parser["supervisord"]["pidfile"] == f"{settings.var_dir}/run/supervisord.pid"
     names = ("postgres", "mlflow", "bento", "api", "worker")
     assert parser.sections()[-5:] == [f"program:{name}" for name in names]
+    assert parser["program:api"]["stdout_logfile"] == f"{settings.var_dir}/log/api.log".replace("%", "%%")
     assert parser["program:api"]["command"] == f"{sys.executable} -m deploy.local.launch api"
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "expected"),
+    [
+        ("", "", "127.0.0.1,localhost"),
+        ("a.test", "b.test", "a.test,b.test,127.0.0.1,localhost"),
+        ("*", "", "*"),
+    ],
+)
+def test_loopback_is_excluded_from_proxies(
+    monkeypatch: pytest.MonkeyPatch, upper: str, lower: str, expected: str
+) -> None:
+    monkeypatch.setenv("NO_PROXY", upper)
+    monkeypatch.setenv("no_proxy", lower)
+    assert no_proxy() == expected
 
 
 def test_secrets_are_left_out(settings: Settings) -> None:

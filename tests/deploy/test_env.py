@@ -47,6 +47,19 @@ def test_it_needs_only_the_standard_library(folder: Path) -> None:
     )
 
 
+def test_a_checkout_that_containers_cannot_read_is_reported(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / ".env.example").touch()
+    mounted = folder / env.MOUNTED
+    mounted.parent.mkdir(parents=True)
+    mounted.touch()
+    for mode, reported in ((0o640, True), (0o644, False)):
+        mounted.chmod(mode)
+        env.main()
+        assert ("clone it again after `umask 022`" in capsys.readouterr().out) is reported
+
+
 def test_outside_the_project_folder_it_fails() -> None:
     with pytest.raises(SystemExit, match="run this in the project folder"):
         env.main()

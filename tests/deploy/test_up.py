@@ -7,6 +7,7 @@ import asyncpg
 import psutil
 import pytest
 
+from tests.deploy.queries import ROOT
 from tests.deploy.stack import Stack, is_alive, stack_folder, wait_for
 
 
@@ -119,15 +120,22 @@ def test_an_unknown_service_is_reported(fresh: Stack) -> None:
 
 
 @pytest.mark.process
-def test_a_long_path_does_not_break_the_socket() -> None:
+def test_a_long_path_with_special_characters_does_not_break_the_stack() -> None:
+    """Nor does a password with them, and the database of MLflow is where it belongs."""
     with stack_folder() as folder:
-        deep = folder.joinpath(*(["a-long-folder-name"] * 6))
+        deep = folder.joinpath("100%20 a?b", *(["a-long-folder-name"] * 6))
         deep.mkdir(parents=True)
         stack = Stack(deep)
         try:
             with socket.socket(socket.AF_UNIX) as probe, pytest.raises(OSError, match="too long"):
                 probe.bind(str(stack.var / "run" / "supervisor.sock"))
-            stack.run("up", "postgres")
+            (deep / "alembic.ini").write_text((ROOT / "alembic.ini").read_text())
+            (deep / "alembic").symlink_to(ROOT / "alembic")
+            example = (deep / ".env.example").read_text()
+            (deep / ".env").write_text(f"{example}POSTGRES_PASSWORD='p%20 w?o@r#d'\n")
+            stack.run("up", "postgres", "mlflow")
+            assert (stack.var / "mlflow.db").is_file()
+            stack.run("migrate")
         finally:
             stack.destroy()
     assert stack.supervisor.socket.parent != stack.supervisor.run

@@ -67,6 +67,14 @@ def test_a_repository_without_a_commit_has_no_sha(project: Project) -> None:
     assert found["git_sha"] == found["patch_sha256"] == "none"
 
 
+def test_a_checkout_of_another_owner_is_not_silently_without_lineage(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(PipelineError, match=r"git config --global --add safe\.directory"):
+        lineage(SPLIT)
+
+
 def test_outside_git_the_sha_is_none(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     (project.folder / ".git").rename(project.folder / "not-git")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(project.folder.parent))
