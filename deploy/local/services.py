@@ -62,6 +62,8 @@ def database(settings: Settings) -> Service:
 
 def mlflow(settings: Settings) -> Service:
     port, var = settings.mlflow_port, settings.var_dir
+    own = [f"{HOST}:{port}", f"localhost:{port}"]
+    origins = [f"http://{host}" for host in own]
     return Service(
         name="mlflow",
         port=port,
@@ -69,8 +71,9 @@ def mlflow(settings: Settings) -> Service:
             *("mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
             *("--backend-store-uri", sqlite_url(var / "mlflow.db")),
             *("--artifacts-destination", (var / "mlartifacts").as_uri(), "--serve-artifacts"),
-            *("--allowed-hosts", f"{HOST}:{port},localhost:{port}"),  # compared exactly, including the port
-            *("--cors-allowed-origins", f"http://{HOST}:{port},http://localhost:{port}"),
+            # Compared exactly, including the port.
+            *("--allowed-hosts", listed(own, settings.mlflow_server_allowed_hosts)),
+            *("--cors-allowed-origins", listed(origins, settings.mlflow_server_cors_allowed_origins)),
         ),
         url=settings.mlflow_url,
         healthy=lambda: responds(f"{settings.mlflow_url}/health"),
@@ -78,6 +81,10 @@ def mlflow(settings: Settings) -> Service:
         # Job execution serves LLM judges and would start four more processes.
         environment={"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     )
+
+
+def listed(own: list[str], added: str) -> str:
+    return ",".join([*own, *filter(None, map(str.strip, added.split(",")))])
 
 
 def sqlite_url(path: Path) -> str:

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     postgres_password: str = ""
     api_key: str = ""
     database_url: str = ""
+    mlflow_server_allowed_hosts: str = ""
+    mlflow_server_cors_allowed_origins: str = ""
     var_dir: Path = Path("var")
 
     @field_validator("var_dir")

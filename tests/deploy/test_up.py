@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import asyncpg
+import httpx
 import psutil
 import pytest
 
@@ -119,9 +120,15 @@ def test_an_unknown_service_is_reported(fresh: Stack) -> None:
     assert fresh.run("up", "redis", code=1).startswith("unknown service redis: choose from postgres, mlflow")
 
 
+TUNNEL = "MLFLOW_SERVER_ALLOWED_HOSTS=tunnel.test:5001"
+
+
 @pytest.mark.process
 def test_a_long_path_with_special_characters_does_not_break_the_stack() -> None:
-    """Nor does a password with them, and the database of MLflow is where it belongs."""
+    """Nor does a password with them, and the database of MLflow is where it belongs.
+
+    MLflow accepts the host name of a tunnel.
+    """
     with stack_folder() as folder:
         deep = folder.joinpath("100%20 a?b", *(["a-long-folder-name"] * 6))
         deep.mkdir(parents=True)
@@ -132,9 +139,12 @@ def test_a_long_path_with_special_characters_does_not_break_the_stack() -> None:
             (deep / "alembic.ini").write_text((ROOT / "alembic.ini").read_text())
             (deep / "alembic").symlink_to(ROOT / "alembic")
             example = (deep / ".env.example").read_text()
-            (deep / ".env").write_text(f"{example}POSTGRES_PASSWORD='p%20 w?o@r#d'\n")
+            (deep / ".env").write_text(f"{example}POSTGRES_PASSWORD='p%20 w?o@r#d'\n{TUNNEL}\n")
             stack.run("up", "postgres", "mlflow")
             assert (stack.var / "mlflow.db").is_file()
+            for host, status in (("tunnel.test:5001", 200), ("tunnel.test", 403)):
+                url = stack.url("MLFLOW_PORT", "/api/2.0/mlflow/experiments/search?max_results=1")
+                assert httpx.get(url, headers={"Host": host}).status_code == status
             stack.run("migrate")
         finally:
             stack.destroy()
