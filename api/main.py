@@ -83,6 +83,7 @@ def create_app(
     app.state.engine = create_engine(config)
     app.state.sessions = create_sessions(app.state.engine)
     app.state.bento = BentoClient(config, bento_transport)
+    app.state.metrics_token = config.metrics_token
     app.state.backlog = metrics.Backlog()
     app.state.limits = {
         "read": Limit.parse("read", config.api_limit_read),

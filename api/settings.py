@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     worker_metrics_host: str = "127.0.0.1"
     worker_metrics_port: int = Field(default=0, ge=0, le=65535)
 
+    metrics_token: str = Field(default="", repr=False)
+
     api_body_timeout_seconds: float = Field(default=20.0, gt=0)
 
     api_cors_origins: list[str] = []

@@ -176,9 +176,10 @@ def recovery_seconds(results: list[Result], killed: float) -> float:
 async def measure(options: argparse.Namespace) -> int:
     """Return 0 if every acknowledged review is stored unchanged and has its sentiment, else 1."""
     key = {"Authorization": f"Bearer {os.environ['API_KEY']}"}
+    login = ("admin", os.environ["MLFLOW_TRACKING_PASSWORD"])
     async with (
         httpx.AsyncClient(base_url=options.api, headers=key, timeout=30, trust_env=False) as api,
-        httpx.AsyncClient(base_url=options.mlflow, timeout=30, trust_env=False) as mlflow,
+        httpx.AsyncClient(base_url=options.mlflow, auth=login, timeout=30, trust_env=False) as mlflow,
     ):
         clients = Clients(api, mlflow)
         load = asyncio.create_task(clients.run())
@@ -212,8 +213,9 @@ def main() -> int:
         "services", nargs="*", default=SERVICES, help=f"services to kill; default: {', '.join(SERVICES)}"
     )
     options = parser.parse_args()
-    if "API_KEY" not in os.environ:
-        parser.error("the variable API_KEY is not set: export $(grep ^API_KEY= .env)")
+    for name in ("API_KEY", "MLFLOW_TRACKING_PASSWORD"):
+        if name not in os.environ:
+            parser.error(f"the variable {name} is not set: export $(grep ^{name}= .env)")
     return asyncio.run(measure(options))
 
 

@@ -12,7 +12,10 @@ from pathlib import Path
 
 ENV_FILE = Path(".env")
 EXAMPLE = Path(".env.example")
-CONTAINERS = ("POSTGRES_PASSWORD", "REVIEWS_DATABASE_PASSWORD", "MLFLOW_DATABASE_PASSWORD", "API_KEY")
+CONTAINERS = (
+    *("POSTGRES_PASSWORD", "REVIEWS_DATABASE_PASSWORD", "MLFLOW_DATABASE_PASSWORD", "API_KEY"),
+    *("METRICS_TOKEN", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"),
+)
 """The secrets that docker-compose.yml requires."""
 MOUNTED = Path("deploy/docker/postgres/databases.sql")
 """A file that containers read; all have the mode that the umask gave them."""

@@ -1,17 +1,18 @@
-"""GET /metrics for Prometheus; access control is the task of the reverse proxy."""
+"""GET /metrics for Prometheus, which sends METRICS_TOKEN if one is set."""
 
 import asyncio
 import math
+import secrets
 import time
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
 
 from api import metrics, review_queue
 from api.database import autocommit
-from api.errors import UnavailableError
+from api.errors import UnauthorizedError, UnavailableError
 
 router = APIRouter(include_in_schema=False)
 
@@ -49,7 +50,15 @@ def _backlog(connection: Connection) -> Row[int, int, float]:
     return connection.execute(text(review_queue.BACKLOG)).one()
 
 
-@router.get("/metrics")
+def require_token(request: Request) -> None:
+    """Raise UnauthorizedError unless the request has the token of the settings, if they have one."""
+    token: str = request.app.state.metrics_token
+    given = request.headers.get("Authorization", "").encode("latin-1")
+    if token and not secrets.compare_digest(given, f"Bearer {token}".encode()):
+        raise UnauthorizedError("/metrics needs METRICS_TOKEN as a bearer token.")
+
+
+@router.get("/metrics", dependencies=[Depends(require_token)])
 async def read_metrics(request: Request) -> Response:
     backlog: Backlog = request.app.state.backlog
     await backlog.refresh(request)

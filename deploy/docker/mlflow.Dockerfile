@@ -17,10 +17,11 @@ FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --no-create-home app && install -d -o app /var/lib/mlflow
 # Job execution serves LLM judges and would start four more processes.
 ENV PATH=/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false GIT_PYTHON_REFRESH=quiet
+    MLFLOW_AUTH_CONFIG_PATH=/etc/mlflow-auth.ini MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false GIT_PYTHON_REFRESH=quiet
 WORKDIR /var/lib/mlflow
 USER app
 EXPOSE 5000
-CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "1", \
+CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "1", "--app-name", "basic-auth", \
      "--artifacts-destination", "/var/lib/mlflow", "--serve-artifacts"]
 COPY --from=dependencies /venv /venv
+COPY deploy/docker/mlflow-auth.ini /etc/

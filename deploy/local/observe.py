@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from deploy.env import write_private
 from deploy.local.settings import HOST, Settings, StackError
 
 RULES = Path("deploy/prometheus/rules.yml")
@@ -19,7 +20,7 @@ def observe(settings: Settings) -> None:
     folder = settings.var_dir / "prometheus"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "prometheus.yml"
-    file.write_text(json.dumps(configuration(settings), indent=2))  # JSON is YAML
+    write_private(file, json.dumps(configuration(settings), indent=2))  # JSON is YAML
     if not settings.worker_metrics_port:
         print("the worker exposes no metrics: set WORKER_METRICS_PORT=9101 in .env and run `make up` again")
     print(f"http://{HOST}:{settings.prometheus_port}/alerts", flush=True)
@@ -36,6 +37,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "rule_files": [str(RULES.absolute())],
         "scrape_configs": [
             {"job_name": name, "static_configs": [{"targets": [f"{HOST}:{port}"]}]}
+            | ({"authorization": {"credentials": settings.metrics_token}} if name == "api" else {})
             for name, port in ports.items()
             if port
         ],

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     postgres_password: str = ""
     api_key: str = ""
+    metrics_token: str = ""
     database_url: str = ""
     mlflow_server_allowed_hosts: str = ""
     mlflow_server_cors_allowed_origins: str = ""

@@ -64,6 +64,15 @@ async def test_one_second_is_a_bucket_boundary(client: httpx.AsyncClient) -> Non
     assert ("api_request_duration_seconds_bucket", frozenset({"le": "1.0", **labels}.items())) in series
 
 
+async def test_metrics_require_the_token_that_is_set(serve: Serve) -> None:
+    async with serve(metrics_token="só") as client:  # without it the client sends its API key
+        refused = await client.get("/metrics")
+        assert refused.status_code == 401
+        assert refused.json()["detail"].startswith("/metrics needs METRICS_TOKEN")
+        token = [(b"Authorization", "Bearer só".encode())]
+        assert "api_request_duration_seconds" in (await client.get("/metrics", headers=token)).text
+
+
 async def test_an_unhandled_exception_counts_as_5xx(serve: Serve) -> None:
     def bento(request: httpx.Request) -> httpx.Response:
         raise ZeroDivisionError

@@ -1,21 +1,28 @@
 """docker-compose.yml as a file: properties that can be checked without Docker."""
 
 import fcntl
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
 from api.settings import Settings as ApiSettings
+from benchmarks.processes import free_port
 from bentos.sentiment.settings import Settings as BentoSettings
 from deploy import env
 from deploy.backup.compose import Compose
+from deploy.local.services import responds
+from tests.deploy.stack import wait_for
 from tests.project import variables
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +110,7 @@ def test_a_second_training_in_the_same_volume_is_rejected(tmp_path: Path) -> Non
 
 def test_secrets_are_required_and_have_no_default() -> None:
     for line in TEXT.splitlines():
-        if re.search(r"PASSWORD|API_KEY:", line):
+        if re.search(r"PASSWORD|API_KEY:|TOKEN:|SECRET_KEY:", line):
             assert re.search(r"\$\{[A-Z_]+:\?is not set\. Run make secrets\}", line), line
     assert set(re.findall(r"\$\{([A-Z_]+):\?", TEXT)) == SECRETS
 
@@ -120,9 +127,10 @@ def test_every_setting_reaches_its_process() -> None:
     for name in ("api", "worker", "migrate"):
         assert wanted <= SERVICES[name]["environment"].keys()
     bento = variables(BentoSettings)
-    assert bento == set(SERVICES["bento"]["environment"])
+    login = {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+    assert bento | login == set(SERVICES["bento"]["environment"])
     promotion = {name for name in bento if "_PROMOTE_" in name or "_REGISTRY_" in name}
-    assert promotion | {"MLFLOW_TRACKING_URI"} == set(SERVICES["train"]["environment"])
+    assert promotion | login | {"MLFLOW_TRACKING_URI"} == set(SERVICES["train"]["environment"])
 
 
 def inherited(*names: str) -> set[str]:
@@ -138,6 +146,40 @@ def test_mlflow_allows_the_host_names_of_its_clients() -> None:
     (port,) = SERVICES["mlflow"]["ports"]
     assert port == "127.0.0.1:${MLFLOW_PORT:-5000}:5000"
     assert "127.0.0.1:${MLFLOW_PORT:-5000}" in hosts
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not find_spec("flask_wtf"), reason="needs Flask-WTF: make install")
+def test_mlflow_requires_the_password(tmp_path: Path) -> None:
+    """The command and the accounts of the image, with another port and other folders."""
+    command = (ROOT / "deploy/docker/mlflow.Dockerfile").read_text().partition("CMD ")[2]
+    accounts = (ROOT / "deploy/docker/mlflow-auth.ini").read_text().replace("/tmp", str(tmp_path))  # noqa: S108
+    (tmp_path / "auth.ini").write_text(accounts)
+    port = free_port()
+    changed = {"0.0.0.0": "127.0.0.1", "5000": str(port), "/var/lib/mlflow": str(tmp_path / "artifacts")}  # noqa: S104
+    words = [changed.get(w, w) for w in json.loads(command.partition("]")[0].replace("\\\n", "") + "]")]
+    environment = os.environ | {
+        "MLFLOW_AUTH_CONFIG_PATH": str(tmp_path / "auth.ini"),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": "a long password",
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "s",
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    url = f"http://127.0.0.1:{port}"
+    with subprocess.Popen([sys.executable, "-m", *words], env=environment, cwd=tmp_path) as process:
+        try:
+            wait_for(lambda: responds(f"{url}/health"))
+            for path in ("registered-models/search", "experiments/search?max_results=1"):
+                answers = [
+                    httpx.get(f"{url}/api/2.0/mlflow/{path}", auth=auth).status_code
+                    for auth in (None, ("admin", "wrong password"), ("admin", "a long password"))
+                ]
+                assert answers == [401, 401, 200]
+            alias = {"name": "sentiment", "alias": "champion", "version": "1"}
+            refused = httpx.post(f"{url}/api/2.0/mlflow/registered-models/alias", json=alias)
+            assert refused.status_code == 401
+        finally:
+            process.terminate()
 
 
 def test_image_tags_match_the_project_version() -> None:
