@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from deploy.backup import commands
+from deploy.backup import commands, keeping
 from deploy.backup.database import BackupError
 from deploy.backup.stack import Stack
 
@@ -25,6 +25,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     dump.add_argument(
         "--into", type=Path, default=Path("backups"), help="parent folder of the backup; default: backups/"
     )
+    dump.add_argument(
+        "--keep", type=count, metavar="N", help="then delete all but the newest N; default: keep all"
+    )
+    dump.add_argument(
+        "--encrypt-to", metavar="KEY", help="encrypt with gpg for this key, by its id, fingerprint or address"
+    )
+    dump.add_argument(
+        "--metrics",
+        type=Path,
+        metavar="FILE",
+        help="write time and size to this .prom file, for the textfile collector of a node exporter",
+    )
     verify = commands.add_parser("verify", help="read a whole backup and compare it with its manifest")
     restore = commands.add_parser("restore", help="restore a backup into an empty stack")
     for command in (verify, restore):
@@ -32,6 +44,27 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             "backup", type=Path, help="folder of the backup, such as backups/20261125T031500Z"
         )
     return parser.parse_args(arguments)
+
+
+def count(words: str) -> int:
+    if not words.isdecimal() or not int(words):
+        raise argparse.ArgumentTypeError(f"{words!r} is not a number of at least 1")
+    return int(words)
+
+
+def back_up(target: Stack, options: argparse.Namespace) -> None:
+    """Create a backup and do what the options ask for with it. Raises BackupError."""
+    backup = commands.dump(target, options.into)
+    if options.encrypt_to:
+        backup = keeping.encrypt(backup, options.encrypt_to)
+        print(f"{backup}: encrypted for {options.encrypt_to}")
+    try:
+        if options.metrics:
+            keeping.write_metrics(options.metrics, backup)
+        if options.keep:
+            keeping.prune(options.into, options.keep)
+    except OSError as error:
+        raise BackupError(f"{backup} is complete, but {error.strerror}: {error.filename}") from None
 
 
 def stack(name: str) -> Stack:
@@ -53,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         target = stack(options.stack)
         if options.command == "dump":
-            commands.dump(target, options.into)
+            back_up(target, options)
         elif options.command == "verify":
             commands.verify(target, options.backup)
         else:

@@ -9,6 +9,9 @@ from typing import Any
 from deploy.env import write_private
 from deploy.local.settings import HOST, Settings, StackError
 
+NODE_EXPORTER_PORT = 9100
+"""Debian's prometheus-node-exporter, which need not be installed: no alert says that it is down."""
+
 RULES = Path("deploy/prometheus/rules.yml")
 
 
@@ -32,6 +35,7 @@ def observe(settings: Settings) -> None:
 def configuration(settings: Settings) -> dict[str, Any]:
     """Return a prometheus.yml with the jobs of deploy/prometheus and the ports of the local stack."""
     ports = {"api": settings.api_port, "worker": settings.worker_metrics_port, "bento": settings.bento_port}
+    ports["host"] = NODE_EXPORTER_PORT
     return {
         "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
         "rule_files": [str(RULES.absolute())],

@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
 OPERATIONS = ROOT / "docs" / "how-to" / "operations.md"
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "movie-reviews.json"
+HOST_METRIC = re.compile("node_|backup_")
+"""The metrics of the node exporter, which is not part of the local stack."""
 KEYWORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right"}
 
 

@@ -1,10 +1,14 @@
+import shutil
 import sqlite3
+import subprocess
 import tarfile
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from deploy.backup import archive
+from deploy.backup import archive, keeping
 from deploy.backup.database import BackupError
 from deploy.backup.postgres import parse_sql
 from deploy.backup.sqlite import ARTIFACT_COLUMNS, PLACEHOLDER, Sqlite
@@ -81,6 +85,43 @@ def test_a_missing_or_damaged_registry_is_reported(registry: Sqlite, tmp_path: P
     dump.write_bytes(dump.read_bytes()[: 4096 * 2])
     with pytest.raises(BackupError, match=r"dump\.db"):
         registry.read(dump)
+
+
+@pytest.fixture
+def gpg_key(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A new key pair in a keyring of its own; its path must be short enough for the agent's socket."""
+    if not shutil.which("gpg"):
+        pytest.skip("needs gpg: apt-get install gpg")
+    with tempfile.TemporaryDirectory(prefix="gpg-", ignore_cleanup_errors=True) as home:
+        monkeypatch.setenv("GNUPGHOME", home)
+        words = ["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", "ops@test"]
+        subprocess.run([*words, "future-default", "default", "never"], check=True, capture_output=True)
+        yield "ops@test"
+        subprocess.run(["gpgconf", "--kill", "all"], check=True)
+
+
+@pytest.mark.process
+def test_an_encrypted_backup_is_opened_by_its_key_only(tmp_path: Path, gpg_key: str) -> None:
+    (folder := tmp_path / "20261128T031500Z").mkdir()
+    (folder / "reviews.dump").write_bytes(b"a secret text" * 100_000)
+    with pytest.raises(BackupError, match=r"gpg cannot encrypt for nobody@test: .*is not encrypted"):
+        keeping.encrypt(folder, "nobody@test")
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    file = keeping.encrypt(folder, gpg_key)
+    assert not folder.exists()
+    assert b"a secret text" not in file.read_bytes()
+    # The command of docs/how-to/promote-and-serve.md.
+    subprocess.run(["bash", "-c", f"gpg --decrypt {file} | tar -x -C {tmp_path}"], check=True)
+    assert (folder / "reviews.dump").stat().st_size == 1_300_000
+
+
+def test_only_the_newest_backups_are_kept(tmp_path: Path) -> None:
+    for name in ("20261126T031500Z", "20261128T031500Z", "before-the-move"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "20261127T031500Z.tar.gpg").touch()
+    keeping.prune(tmp_path, keep=2)
+    kept = ["20261127T031500Z.tar.gpg", "20261128T031500Z", "before-the-move"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
 def test_a_truncated_tar_is_reported(tmp_path: Path) -> None:

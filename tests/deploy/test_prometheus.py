@@ -5,12 +5,27 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.processes import free_port
+from deploy.backup.keeping import write_metrics
 from deploy.local.observe import configuration, observe
+from deploy.local.services import responds
 from deploy.local.settings import Settings, StackError
-from tests.deploy.queries import OPERATIONS, ROOT, RULES, metric_names, panels, queries, rules
+from tests.deploy.queries import (
+    HOST_METRIC,
+    OPERATIONS,
+    ROOT,
+    RULES,
+    metric_names,
+    panels,
+    queries,
+    rules,
+)
+from tests.deploy.stack import wait_for
 
 needs_promtool = pytest.mark.skipif(
     not shutil.which("promtool"), reason="needs promtool: apt-get install prometheus"
@@ -82,11 +97,38 @@ def test_the_local_configuration_uses_the_ports_of_the_stack(
     local = configuration(settings)
     containers = yaml.safe_load(RULES.with_name("prometheus.yml").read_text())
     jobs = {job["job_name"]: job["static_configs"][0]["targets"] for job in local["scrape_configs"]}
-    assert jobs == {"api": ["127.0.0.1:1"], "worker": ["127.0.0.1:3"], "bento": ["127.0.0.1:2"]}
+    assert jobs == {
+        "api": ["127.0.0.1:1"],
+        "worker": ["127.0.0.1:3"],
+        "bento": ["127.0.0.1:2"],
+        "host": ["127.0.0.1:9100"],
+    }
     credentials = {job["job_name"]: job.get("authorization") for job in local["scrape_configs"]}
-    assert credentials == {"api": {"credentials": "t"}, "worker": None, "bento": None}
+    assert credentials == {"api": {"credentials": "t"}, "worker": None, "bento": None, "host": None}
     assert jobs.keys() == {job["job_name"] for job in containers["scrape_configs"]}
     assert local["rule_files"] == [str(tmp_path / "deploy/prometheus/rules.yml")]
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not shutil.which("prometheus-node-exporter"), reason="needs prometheus-node-exporter")
+def test_the_node_exporter_exposes_disk_and_backup(tmp_path: Path) -> None:
+    """With the options of docker-compose.yml."""
+    (tmp_path / "20261128T031500Z").mkdir()
+    (tmp_path / "20261128T031500Z" / "reviews.dump").write_bytes(b"123")
+    write_metrics(tmp_path / "backup.prom", tmp_path / "20261128T031500Z")
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    options = [word.replace("/textfile", str(tmp_path)) for word in services["node-exporter"]["command"]]
+    port = free_port()
+    words = ["prometheus-node-exporter", *options, f"--web.listen-address=127.0.0.1:{port}"]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for(lambda: responds(f"http://127.0.0.1:{port}/metrics"))
+            text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+        finally:
+            process.terminate()
+    names = {sample.name for one in text_string_to_metric_families(text) for sample in one.samples}
+    assert {name for query in queries() for name in metric_names(query) if HOST_METRIC.match(name)} <= names
+    assert "\nbackup_size_bytes 3\n" in text
 
 
 def test_observe_without_prometheus_explains_how_to_install_it(
