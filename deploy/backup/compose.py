@@ -10,6 +10,8 @@ from deploy.backup.database import BackupError
 from deploy.backup.postgres import Postgres, last_line
 
 FOLDER = "/var/lib/mlflow"
+# tar exits with 1 if a training changes or removes a file meanwhile. Registered weights are verified later.
+DUMP = ("sh", "-c", 'tar -C "$0" -cf - . || [ $? -eq 1 ]', FOLDER)
 START_SECONDS = 120  # for PostgreSQL
 
 
@@ -37,7 +39,7 @@ class Compose:
 
     def dump_artifacts(self, path: Path) -> None:
         with path.open("wb") as out:
-            self._mlflow("tar", "-C", FOLDER, "-cf", "-", ".", stdout=out)
+            self._mlflow(*DUMP, stdout=out)
 
     def has_artifacts(self) -> bool:
         return bool(self._mlflow("ls", "-A", FOLDER).strip())

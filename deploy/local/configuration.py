@@ -42,6 +42,8 @@ def section(service: Service, log: Path) -> list[str]:
         "autostart=false",  # `up` starts the services in order
         "autorestart=true",
         f"startsecs={service.start_seconds}",
+        # Each pause is a second longer: a full disk may last for days before supervisor gives up.
+        "startretries=1000",
         f"stopsignal={service.stop_signal}",
         f"stopasgroup={as_group}",
         f"killasgroup={as_group}",

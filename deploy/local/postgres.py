@@ -81,9 +81,19 @@ def allow_traversal(path: Path, account: pwd.struct_passwd) -> None:
     """Let the account enter (not list) the parent folders of a path, such as a clone below /root."""
     for folder in path.parents:
         found = folder.stat()
-        if found.st_uid != account.pw_uid and not found.st_mode & stat.S_IXOTH:
-            print(f"chmod o+x {folder}: PostgreSQL refuses root and runs as {account.pw_name}", flush=True)
-            folder.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
+        may_enter = stat.S_IXGRP if found.st_gid == account.pw_gid else stat.S_IXOTH
+        if found.st_uid != account.pw_uid and not found.st_mode & may_enter:
+            open_folder(folder, stat.S_IMODE(found.st_mode), account)
+
+
+def open_folder(folder: Path, mode: int, account: pwd.struct_passwd) -> None:
+    """Let the account, and nobody else, enter a folder; everyone, if its group has rights to keep."""
+    private = not mode & stat.S_IRWXG
+    how = f"chgrp {account.pw_name} and chmod g+x" if private else "chmod o+x"
+    print(f"{how} {folder}: PostgreSQL refuses root and runs as {account.pw_name}", flush=True)
+    if private:
+        os.chown(folder, -1, account.pw_gid)
+    folder.chmod(mode | (stat.S_IXGRP if private else stat.S_IXOTH))
 
 
 def init_cluster(data: Path, account: pwd.struct_passwd | None) -> None:

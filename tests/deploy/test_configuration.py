@@ -24,6 +24,8 @@ def test_percent_signs_in_paths_are_escaped(settings: Settings) -> None:
     names = ("postgres", "mlflow", "bento", "api", "worker")
     assert parser.sections()[-5:] == [f"program:{name}" for name in names]
     assert parser["program:api"]["stdout_logfile"] == f"{settings.var_dir}/log/api.log".replace("%", "%%")
+    pauses = range(int(parser["program:api"]["startretries"]))
+    assert sum(pauses) > 5 * 24 * 3600, "seconds until supervisor gives up"
     assert parser["program:api"]["command"] == f"{sys.executable} -m deploy.local.launch api"
 
 
