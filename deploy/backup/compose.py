@@ -8,10 +8,9 @@ from typing import IO
 
 from deploy.backup.database import BackupError
 from deploy.backup.postgres import Postgres, last_line
+from deploy.backup.stack import tar
 
 FOLDER = "/var/lib/mlflow"
-# tar exits with 1 if a training changes or removes a file meanwhile. Registered weights are verified later.
-DUMP = ("sh", "-c", 'tar -C "$0" -cf - . || [ $? -eq 1 ]', FOLDER)
 START_SECONDS = 120  # for PostgreSQL
 
 
@@ -39,7 +38,7 @@ class Compose:
 
     def dump_artifacts(self, path: Path) -> None:
         with path.open("wb") as out:
-            self._mlflow(*DUMP, stdout=out)
+            self._mlflow(*tar(FOLDER), stdout=out)
 
     def has_artifacts(self) -> bool:
         return bool(self._mlflow("ls", "-A", FOLDER).strip())

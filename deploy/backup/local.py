@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from deploy.backup.database import BackupError
-from deploy.backup.postgres import Postgres
+from deploy.backup.postgres import Postgres, last_line
 from deploy.backup.sqlite import Sqlite
+from deploy.backup.stack import tar
 from deploy.local.down import bring_down
 from deploy.local.postgres import BIN, is_ready
 from deploy.local.settings import Settings, StackError, prepare_settings
@@ -40,9 +42,11 @@ class Local:
         self.start_database()
 
     def dump_artifacts(self, path: Path) -> None:
-        with tarfile.open(path, "w") as archive:
-            if self._artifacts.is_dir():
-                archive.add(self._artifacts, arcname=".")
+        self._artifacts.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as out:
+            done = subprocess.run(tar(str(self._artifacts)), stdout=out, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise BackupError(f"tar failed with exit code {done.returncode}: {last_line(done.stderr)}")
 
     def has_artifacts(self) -> bool:
         return self._artifacts.is_dir() and any(self._artifacts.iterdir())

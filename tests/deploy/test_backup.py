@@ -12,6 +12,7 @@ from deploy.backup import archive, keeping
 from deploy.backup.database import BackupError
 from deploy.backup.postgres import parse_sql
 from deploy.backup.sqlite import ARTIFACT_COLUMNS, PLACEHOLDER, Sqlite
+from deploy.backup.stack import tar
 
 SQL = r"""
 SET client_encoding = 'UTF8';
@@ -124,10 +125,26 @@ def test_only_the_newest_backups_are_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
+@pytest.mark.process
+def test_a_backup_accepts_files_that_change_while_tar_reads_them(tmp_path: Path) -> None:
+    changing = tmp_path / "model.bin"
+    changing.write_bytes(b"1" * 2**21)
+    with subprocess.Popen(tar(str(tmp_path)), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.read(1)  # tar is in the middle of the file and waits for the pipe
+        with changing.open("ab") as file:
+            file.write(b"2" * 1000)
+        process.stdout.read()
+        assert b"file changed as we read it" in process.stderr.read()
+    assert process.returncode == 0
+    assert subprocess.run(tar(str(tmp_path / "missing")), capture_output=True).returncode != 0
+
+
 def test_a_truncated_tar_is_reported(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"x" * 100_000)
-    with tarfile.open(tmp_path / "artifacts.tar", "w") as tar:
-        tar.add(tmp_path / "model.bin", "model.bin")
+    with tarfile.open(tmp_path / "artifacts.tar", "w") as written:
+        written.add(tmp_path / "model.bin", "model.bin")
     assert archive.file_hashes(tmp_path / "artifacts.tar") == {archive.sha256(tmp_path / "model.bin")}
     content = (tmp_path / "artifacts.tar").read_bytes()
     (tmp_path / "artifacts.tar").write_bytes(content[:50_000])

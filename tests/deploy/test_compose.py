@@ -20,7 +20,7 @@ from api.settings import Settings as ApiSettings
 from benchmarks.processes import free_port
 from bentos.sentiment.settings import Settings as BentoSettings
 from deploy import env
-from deploy.backup.compose import DUMP, Compose
+from deploy.backup.compose import Compose
 from deploy.local.services import responds
 from tests.deploy.stack import wait_for
 from tests.project import variables
@@ -180,23 +180,6 @@ def test_mlflow_requires_the_password(tmp_path: Path) -> None:
             assert refused.status_code == 401
         finally:
             process.terminate()
-
-
-@pytest.mark.process
-def test_the_backup_accepts_files_that_change_while_tar_reads_them(tmp_path: Path) -> None:
-    changing = tmp_path / "model.bin"
-    changing.write_bytes(b"1" * 2**21)
-    words = [*DUMP[:-1], str(tmp_path)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tar:
-        assert tar.stdout
-        assert tar.stderr
-        tar.stdout.read(1)  # tar is in the middle of the file and waits for the pipe
-        with changing.open("ab") as file:
-            file.write(b"2" * 1000)
-        tar.stdout.read()
-        assert b"file changed as we read it" in tar.stderr.read()
-    assert tar.returncode == 0
-    assert subprocess.run([*DUMP[:-1], str(tmp_path / "missing")], capture_output=True).returncode != 0
 
 
 def test_image_tags_match_the_project_version() -> None:
