@@ -15,7 +15,7 @@ from sqlmodel import col
 
 from api.credentials import FORM, ApiKey, Scope, id_of
 from api.database import autocommit
-from api.errors import ForbiddenError, UnauthorizedError, UnavailableError
+from api.errors import ForbiddenError, ScopeMissingError, UnauthorizedError, UnavailableError
 from api.limits import Limit
 
 bearer = HTTPBearer(
@@ -34,19 +34,19 @@ COUNT_TIMEOUT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`name` identifies the caller to the rate limits: the id of the key, or the address."""
+    """`name` identifies the caller to the rate limits: the owner of the key, or the address."""
 
     name: str
-    key_id: str | None = None
+    owner: str | None = None
     scopes: frozenset[str] = frozenset()
 
     def has(self, scope: Scope) -> bool:
         return scope in self.scopes or "admin" in self.scopes
 
-    def require_ownership(self, key_id: str | None) -> None:
-        """Raise ForbiddenError unless the caller's key is `key_id` or has the scope `admin`."""
-        if key_id != self.key_id and not self.has("admin"):
-            raise ForbiddenError("Only the key that wrote a review, or an admin key, may change it.")
+    def require_ownership(self, owner: str | None) -> None:
+        """Raise ForbiddenError unless the caller is the owner or has the scope `admin`."""
+        if owner != self.owner and not self.has("admin"):
+            raise ForbiddenError("Only a key of the author, or an admin key, may change a review.")
 
 
 async def admit(request: Request, kind: str) -> Caller:
@@ -69,7 +69,7 @@ async def admit(request: Request, kind: str) -> Caller:
             stored = _find(connection, key)
             rejection = "is unknown" if stored is None else stored.rejection()
             if stored is not None and rejection is None:
-                caller = Caller(stored.id, stored.id, frozenset(stored.scopes))
+                caller = Caller(stored.owner, stored.owner, frozenset(stored.scopes))
         # An invalid key is charged to the address, since no key can pay for it.
         return caller, rejection, {} if limit is None else limit.take(connection, caller.name, cost=1)
 
@@ -121,20 +121,23 @@ def _admitted(request: Request, caller: Caller, headers: Mapping[str, str] = NO_
 
 
 async def admit_reader(request: Request) -> Caller:
+    """Raises UnauthorizedError without a key, unless reading is public."""
+    _require_key(request, "Reading", is_public=request.app.state.public_read)
     return await admit(request, "read")
 
 
 async def admit_writer(request: Request) -> Caller:
-    """Raises UnauthorizedError without a key, ForbiddenError without the scope `write`."""
-    if _key(request) is None:
-        raise UnauthorizedError("Writing needs an API key: send Authorization: Bearer <key>.")
+    """Raises UnauthorizedError without a key, ScopeMissingError without the scope `write`."""
+    _require_key(request, "Writing")
     caller = await admit(request, "write")
     if not caller.has("write"):
-        raise ForbiddenError("This API key lacks the scope `write`.")
+        raise ScopeMissingError("This API key lacks the scope `write`.")
     return caller
 
 
 async def admit_analysis(request: Request) -> Caller:
+    """Raises UnauthorizedError without a key, unless reading is public."""
+    _require_key(request, "Analysing a text", is_public=request.app.state.public_read)
     return await admit_uncounted(request, "analyze")
 
 
@@ -161,6 +164,12 @@ def address(request: Request) -> str:
             return str(ipaddress.ip_network((int(found), 64), strict=False))
         found = found.ipv4_mapped
     return str(found)
+
+
+def _require_key(request: Request, action: str, is_public: bool = False) -> None:
+    """Every valid key may read: the scopes `write` and `admin` include `read`."""
+    if not is_public and _key(request) is None:
+        raise UnauthorizedError(f"{action} needs an API key: send Authorization: Bearer <key>.")
 
 
 def _key(request: Request) -> str | None:

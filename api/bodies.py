@@ -70,8 +70,11 @@ def max_bytes(limit: int) -> Callable[[Endpoint], Endpoint]:
 def _require_json(request: Request) -> None:
     header = Header()
     header["content-type"] = request.headers.get("content-type", "")
-    if header.get_content_type() != "application/json":
-        raise UnsupportedMediaTypeError("Content-Type must be application/json.")
+    accepted = ["application/json"]
+    if request.method == "PATCH":
+        accepted.append("application/merge-patch+json")
+    if header.get_content_type() not in accepted:
+        raise UnsupportedMediaTypeError(f"Content-Type must be {' or '.join(accepted)}.")
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaTypeError("The body must not be compressed: omit Content-Encoding.")
 

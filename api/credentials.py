@@ -34,6 +34,8 @@ def digest(key: str) -> bytes:
 
 
 class ApiKey(SQLModel, table=True):
+    """The row of a key. Without `owner_id` it is the first key of its owner, and gives them its id."""
+
     __tablename__ = "api_key"
     __table_args__ = (
         CheckConstraint("id ~ '^[0-9a-f]{16}$'", name="api_key_id"),
@@ -49,9 +51,17 @@ class ApiKey(SQLModel, table=True):
     last_used_at: datetime | None = None
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    owner_id: str | None = Field(default=None, sa_type=String(16), foreign_key="api_key.id")
 
     @classmethod
-    def from_key(cls, key: str, name: str, scopes: list[Scope], expires_at: datetime | None = None) -> Self:
+    def from_key(
+        cls,
+        key: str,
+        name: str,
+        scopes: list[Scope],
+        expires_at: datetime | None = None,
+        owner_id: str | None = None,
+    ) -> Self:
         """Build the row of a key. Raises ValueError if the key does not have the form of `new_key`."""
         if (key_id := id_of(key)) is None:
             raise ValueError(f"a key is {FORM}")
@@ -62,7 +72,13 @@ class ApiKey(SQLModel, table=True):
             scopes=list(scopes),
             created_at=datetime.now(UTC),
             expires_at=expires_at,
+            owner_id=owner_id,
         )
+
+    @property
+    def owner(self) -> str:
+        """The id of the owner: of the first of their keys."""
+        return self.owner_id or self.id
 
     def matches(self, key: str) -> bool:
         """Compare in constant time."""

@@ -8,7 +8,9 @@ from hashlib import blake2b
 from typing import Self
 from uuid import UUID
 
-from api.errors import UnprocessableError
+from fastapi.exceptions import RequestValidationError
+
+from api.errors import invalid
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -36,7 +38,7 @@ class ReviewCursor:
 
     @classmethod
     def decode(cls, cursor: str, listing: str) -> Self:
-        """Raises UnprocessableError if the cursor was altered or belongs to another listing."""
+        """Raises RequestValidationError if the cursor was altered or belongs to another listing."""
         try:
             microseconds, id_bytes = REVIEW_POSITION.unpack(_open(cursor, listing))
             return cls(EPOCH + microseconds * MICROSECOND, UUID(bytes=id_bytes))
@@ -56,7 +58,7 @@ class MovieCursor:
 
     @classmethod
     def decode(cls, cursor: str, listing: str) -> Self:
-        """Raises UnprocessableError if the cursor was altered or belongs to another listing."""
+        """Raises RequestValidationError if the cursor was altered or belongs to another listing."""
         position = _open(cursor, listing)
         try:
             (key,) = SORT_KEY.unpack(position[: SORT_KEY.size])
@@ -89,8 +91,9 @@ def _checksum(position: bytes, listing: str) -> bytes:
     return blake2b(position + listing.encode(), digest_size=CHECKSUM_BYTES).digest()
 
 
-def _invalid() -> UnprocessableError:
-    return UnprocessableError(
-        "cursor: it was altered or belongs to another list. Send next_cursor unchanged, with the same "
-        "path and parameters, or omit it for the first page."
+def _invalid() -> RequestValidationError:
+    return invalid(
+        *("query", "cursor", "cursor_invalid"),
+        "It was altered or belongs to another list. Send next_cursor unchanged, with the same path and "
+        "parameters, or omit it for the first page.",
     )

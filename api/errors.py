@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any
 
+from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Match
+
+from api.problem_types import PAGE, TYPES, ProblemType, of_status
 
 MEDIA_TYPE = "application/problem+json"
 MAX_FIELD_ERRORS = 20
@@ -21,23 +24,28 @@ class FieldError(BaseModel):
 
     location: str = Field(serialization_alias="in", examples=["body"])
     field: str = Field(description="Path within that location, joined with dots.", examples=["rating"])
+    code: str = Field(description="A stable word for programs.", examples=["less_than_equal"])
     detail: str = Field(examples=["Input should be less than or equal to 10"])
 
 
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
-    type: str = "about:blank"
+    type: str = Field(
+        description="A path whose page describes the problem.", examples=[f"{PAGE}#invalid_request"]
+    )
+    code: str = Field(description="A stable word for programs.", examples=["invalid_request"])
     title: str = Field(examples=["Unprocessable Entity"])
     status: int = Field(examples=[422])
     detail: str = Field(examples=["The request is invalid: see errors."])
+    request_id: str | None = Field(default=None, description="As in X-Request-ID and in the logs.")
     errors: list[FieldError] | None = Field(default=None, description="Only if the request is invalid.")
 
 
 class ApiError(Exception):
-    """Base class of errors with an HTTP status; `headers` are added to the response."""
+    """Base class of errors with a type of api.problem_types; `headers` are added to the response."""
 
-    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    code = "internal_error"
 
     def __init__(self, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -46,54 +54,53 @@ class ApiError(Exception):
 
 
 class ClientGoneError(ApiError):
-    """The client disconnected. Only logs and metrics see this status."""
+    """The client disconnected. Only logs and metrics see this response."""
 
-    status = HTTPStatus.REQUEST_TIMEOUT
+    code = "body_timeout"
 
 
 class UnauthorizedError(ApiError):
     """`error` is a code of RFC 6750, section 3.1; None if the request had no credentials."""
 
-    status = HTTPStatus.UNAUTHORIZED
-
     def __init__(self, detail: str, error: str | None = None) -> None:
         super().__init__(detail, {"WWW-Authenticate": f'Bearer error="{error}"' if error else "Bearer"})
+        self.code = "key_invalid" if error else "key_required"
 
 
 class ForbiddenError(ApiError):
-    status = HTTPStatus.FORBIDDEN
+    code = "not_owner"
+
+
+class ScopeMissingError(ApiError):
+    code = "scope_missing"
 
 
 class NotFoundError(ApiError):
-    status = HTTPStatus.NOT_FOUND
+    code = "not_found"
 
 
 class PreconditionFailedError(ApiError):
-    status = HTTPStatus.PRECONDITION_FAILED
+    code = "edited"
 
 
 class ConflictError(ApiError):
-    status = HTTPStatus.CONFLICT
+    code = "key_reused"
 
 
 class UnsupportedMediaTypeError(ApiError):
-    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-
-
-class UnprocessableError(ApiError):
-    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "media_type"
 
 
 class TooManyRequestsError(ApiError):
-    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "rate_limited"
 
 
 class BadGatewayError(ApiError):
-    status = HTTPStatus.BAD_GATEWAY
+    code = "model_failed"
 
 
 class UnavailableError(ApiError):
-    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "unavailable"
 
     def __init__(self, detail: str, retry_after: int = 5) -> None:
         """`retry_after` in seconds."""
@@ -102,7 +109,12 @@ class UnavailableError(ApiError):
 
 
 class GatewayTimeoutError(ApiError):
-    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "model_timeout"
+
+
+def invalid(location: str, field: str, code: str, detail: str) -> RequestValidationError:
+    """Return the error for one invalid field: `location` is body, query, header or path."""
+    return RequestValidationError([{"type": code, "loc": (location, field), "msg": detail}])
 
 
 class ProblemResponse(JSONResponse):
@@ -123,20 +135,21 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 async def _handle(request: Request, error: Exception) -> ProblemResponse:
     match error:
         case ApiError():
-            return _respond(error.status, error.detail, error.headers)
+            return _respond(request, TYPES[error.code], error.detail, error.headers)
         case RequestValidationError():
-            return _invalid(error)
+            return _invalid(request, error)
         case HTTPException(status_code=HTTPStatus.BAD_REQUEST):
             # FastAPI's 400 means that the body is not UTF-8, is nested too deeply or has a huge number.
-            return _respond(HTTPStatus.UNPROCESSABLE_ENTITY, "The body is not valid JSON in UTF-8.")
+            return _respond(request, TYPES["invalid_request"], "The body is not valid JSON in UTF-8.")
         case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED):
             allow = _allowed(request)
-            return _respond(HTTPStatus.METHOD_NOT_ALLOWED, f"This path supports {allow}.", {"Allow": allow})
+            detail = f"This path supports {allow}."
+            return _respond(request, TYPES["method_not_allowed"], detail, {"Allow": allow})
         case HTTPException():
-            return _respond(HTTPStatus(error.status_code), error.detail, error.headers)
+            return _respond(request, of_status(error.status_code), error.detail, error.headers)
         case _:
             # Starlette's outermost middleware logs the traceback after this response has been sent.
-            return _respond(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error; it has been logged.")
+            return _respond(request, TYPES["internal_error"], "Internal error; it has been logged.")
 
 
 def _allowed(request: Request) -> str:
@@ -152,30 +165,39 @@ def _allowed(request: Request) -> str:
     return ", ".join(["HEAD", *allowed] if "GET" in allowed else allowed)
 
 
-def _invalid(error: RequestValidationError) -> ProblemResponse:
+def _invalid(request: Request, error: RequestValidationError) -> ProblemResponse:
     """Respond 422, or 404 if the path itself is invalid."""
     found = error.errors()
     fields = [_field_error(one) for one in found[:MAX_FIELD_ERRORS]]
     if any(field.location == "path" for field in fields):
-        return _respond(HTTPStatus.NOT_FOUND, "No resource can have this path: see errors.", errors=fields)
-    return _respond(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is invalid: see errors.", errors=fields)
+        detail = "No resource can have this path: see errors."
+        return _respond(request, TYPES["not_found"], detail, errors=fields)
+    return _respond(request, TYPES["invalid_request"], "The request is invalid: see errors.", errors=fields)
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:
     location, *path = error["loc"]
     if error["type"] == "json_invalid":
         detail = f"Invalid JSON at character {path[0]}: {error['ctx']['error']}"
-        return FieldError(location="body", field="", detail=detail)
-    return FieldError(location=location, field=".".join(map(str, path)), detail=error["msg"])
+        return FieldError(location="body", field="", code="json_invalid", detail=detail)
+    field = ".".join(map(str, path))
+    return FieldError(location=location, field=field, code=error["type"], detail=error["msg"])
 
 
 def _respond(
-    status: HTTPStatus,
+    request: Request,
+    kind: ProblemType,
     detail: str,
     headers: Mapping[str, str] | None = None,
     errors: Sequence[FieldError] | None = None,
 ) -> ProblemResponse:
     problem = Problem(
-        title=status.phrase, status=status, detail=detail, errors=None if errors is None else list(errors)
+        type=kind.uri(request.scope.get("root_path", "")),
+        code=kind.code,
+        title=kind.status.phrase,
+        status=kind.status,
+        detail=detail,
+        request_id=correlation_id.get(),
+        errors=None if errors is None else list(errors),
     )
-    return ProblemResponse(problem.model_dump(by_alias=True, exclude_none=True), status, headers)
+    return ProblemResponse(problem.model_dump(by_alias=True, exclude_none=True), kind.status, headers)

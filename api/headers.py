@@ -5,6 +5,7 @@ The library `secure` is not used: it overrides a route's own policy, and sends H
 
 from collections.abc import Mapping
 
+from asgi_correlation_id import correlation_id
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -53,6 +54,9 @@ class DefaultHeaders:
                 rate_limit: Mapping[str, str] = scope.get("state", {}).get("rate_limit", {})
                 for name, value in {**DEFAULTS, **rate_limit}.items():
                     headers.setdefault(name, value)
+                # asgi-correlation-id adds it to every response but those of Starlette's error handler.
+                if request_id := correlation_id.get():
+                    headers.setdefault("X-Request-ID", request_id)
                 if scope.get("scheme") == "https":
                     headers.setdefault("Strict-Transport-Security", HSTS)
             await send(message)

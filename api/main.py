@@ -30,7 +30,10 @@ log = logging.getLogger(__name__)
 CORS_REQUEST_HEADERS = [
     *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID")
 ]
-CORS_RESPONSE_HEADERS = ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
+CORS_RESPONSE_HEADERS = [
+    *("Content-Location", "ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After"),
+    "X-Request-ID",
+]
 
 
 class Api(FastAPI):
@@ -90,6 +93,7 @@ def create_app(
         "analyze": Limit.parse("analyze", config.api_limit_analyze),
         "write": Limit.parse("write", config.api_limit_write),
     }
+    app.state.public_read = config.api_public_read
     app.state.body_timeout = config.api_body_timeout_seconds
     app.state.large_bodies = asyncio.Semaphore(1)
     errors.install(app)

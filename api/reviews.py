@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 from uuid import UUID
 
+from pydantic import AwareDatetime
 from sqlalchemy import CheckConstraint, DateTime, Index, String, Text, func, text, type_coerce
 from sqlmodel import Field, SQLModel, col
 from uuid_utils.compat import uuid7
@@ -30,10 +31,40 @@ class ReviewCreate(ReviewBase):
     )
 
 
-class ReviewUpdate(ReviewBase):
-    """A full replacement of the editable fields: an omitted rating becomes null."""
+READ_ONLY: dict[str, Any] = {"json_schema_extra": {"readOnly": True}}
+
+
+class ReadOnlyFields(SQLModel):
+    """What a client may send back as it was read; `Review.changed_read_only_fields` finds the changes."""
 
     model_config = {"extra": "forbid"}
+
+    id: UUID | None = Field(default=None, schema_extra=READ_ONLY)
+    movie_id: str | None = Field(default=None, schema_extra=READ_ONLY)
+    sentiment: Sentiment | None = Field(default=None, schema_extra=READ_ONLY)
+    created_at: AwareDatetime | None = Field(default=None, schema_extra=READ_ONLY)
+    updated_at: AwareDatetime | None = Field(default=None, schema_extra=READ_ONLY)
+
+
+class ReviewUpdate(ReviewBase, ReadOnlyFields):
+    """A full replacement of the editable fields: an omitted rating becomes null."""
+
+    def edits(self) -> dict[str, Any]:
+        """Return the editable fields."""
+        return self.model_dump(include=set(ReviewBase.model_fields))
+
+
+class ReviewPatch(ReadOnlyFields):
+    """The fields to change (RFC 7396): an omitted one stays, and a null rating is removed."""
+
+    # A default factory, and not None, because null is no value of these fields; the defaults are never used.
+    author: Author = Field(default_factory=str)
+    text: ReviewText = Field(default_factory=str)
+    rating: Rating | None = None
+
+    def edits(self) -> dict[str, Any]:
+        """Return the editable fields that were sent."""
+        return self.model_dump(include=set(ReviewBase.model_fields), exclude_unset=True)
 
 
 def _now() -> datetime:
@@ -43,7 +74,8 @@ def _now() -> datetime:
 class Review(ReviewBase, table=True):
     """The row of a review.
 
-    `key_id` is the API key that wrote it, null for reviews older than API keys. `revision` counts edits.
+    `key_id` is the author: the first API key of the owner whose key wrote it (api.credentials). It is null
+    for reviews older than API keys. `revision` counts edits.
     `analyze_after` and `analyze_attempts` make the row an entry of the queue (api.review_queue).
     """
 
@@ -58,9 +90,16 @@ class Review(ReviewBase, table=True):
             "num_nulls(sentiment_label, sentiment_score, sentiment_model_version) IN (0, 3)",
             name="review_sentiment_whole",
         ),
-        # For the two listings: all reviews of a movie, and those with one label.
+        # For the listings: all reviews of a movie, those with one label, and those without.
         Index("review_newest", "movie_id", *NEWEST_FIRST),
         Index("review_newest_by_label", "movie_id", "sentiment_label", *NEWEST_FIRST),
+        # PostgreSQL does not read the rows with a null label in order from the index above.
+        Index(
+            "review_newest_unscored",
+            "movie_id",
+            *NEWEST_FIRST,
+            postgresql_where=text("sentiment_label IS NULL"),
+        ),
         # For the queue: all pending reviews, and those of them that have no sentiment.
         Index("review_due", "analyze_after", postgresql_where=text("analyze_after IS NOT NULL")),
         Index(
@@ -83,10 +122,10 @@ class Review(ReviewBase, table=True):
     updated_at: datetime
 
     @classmethod
-    def create(cls, new: ReviewCreate, key_id: str | None) -> Self:
+    def create(cls, new: ReviewCreate, owner: str | None) -> Self:
         """Build the row of a new review and queue it for analysis."""
         now = _now()
-        review = cls.model_validate(new, update={"key_id": key_id, "created_at": now, "updated_at": now})
+        review = cls.model_validate(new, update={"key_id": owner, "created_at": now, "updated_at": now})
         review.request_analysis()
         return review
 
@@ -117,12 +156,30 @@ class Review(ReviewBase, table=True):
         self.analyze_after = func.now()  # type: ignore[assignment]  # an SQL expression until the flush
         self.analyze_attempts = 0
 
-    def replace(self, update: ReviewUpdate) -> None:
-        """Apply `update`. A new text drops the sentiment of the old one and is queued for analysis."""
-        if update.text != self.text:
+    def changed_read_only_fields(self, sent: ReadOnlyFields) -> list[str]:
+        """Return the names of the read-only fields that were sent with another value than they have.
+
+        A sentiment may have come or been replaced since the client read the review: null and a sentiment from
+        another model version are accepted.
+        """
+        current = {"sentiment": self.sentiment, **self.model_dump(include=set(ReadOnlyFields.model_fields))}
+        return [
+            name
+            for name in ReadOnlyFields.model_fields
+            if name in sent.model_fields_set
+            and getattr(sent, name) != current[name]
+            and not (name == "sentiment" and self._may_have_been(sent.sentiment))
+        ]
+
+    def _may_have_been(self, sentiment: Sentiment | None) -> bool:
+        return sentiment is None or sentiment.model_version != self.sentiment_model_version
+
+    def edit(self, edits: dict[str, Any]) -> None:
+        """Change fields. A new text drops the sentiment of the old one and is queued for analysis."""
+        if edits.get("text", self.text) != self.text:
             self.sentiment_label = self.sentiment_score = self.sentiment_model_version = None
             self.request_analysis()
-        self.sqlmodel_update(update)
+        self.sqlmodel_update(edits)
         self.revision += 1
         self.updated_at = _now()
 

@@ -46,6 +46,8 @@ class Settings(BaseSettings):
 
     api_cors_origins: list[str] = []
 
+    # Without a key: reading reviews and movies, and analysing texts.
+    api_public_read: bool = True
     api_limit_read: str = "1200/minute"
     api_limit_analyze: str = "600/minute"
     api_limit_write: str = "600/minute"

@@ -1,4 +1,4 @@
-"""An index on the queued reviews without a sentiment, which workers claim before all others.
+"""Indexes on the reviews without a sentiment: for workers, which claim them before all others, and for lists.
 
 Revision ID: 0007
 Revises: 0006
@@ -13,24 +13,28 @@ down_revision: str = "0006"
 branch_labels: None = None
 depends_on: None = None
 
-UNSCORED = sa.text("analyze_after IS NOT NULL AND sentiment_label IS NULL")
+INDEXES = {
+    "review_unscored": (["analyze_after"], "analyze_after IS NOT NULL AND sentiment_label IS NULL"),
+    "review_newest_unscored": (
+        ["movie_id", sa.text("created_at DESC"), sa.text("id DESC")],
+        "sentiment_label IS NULL",
+    ),
+}
 
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
         # CREATE INDEX CONCURRENTLY waits for other transactions without blocking any.
         op.execute("SET lock_timeout = 0")
-        # A failed attempt leaves an invalid index behind.
-        op.drop_index("review_unscored", "review", if_exists=True, postgresql_concurrently=True)
-        op.create_index(
-            "review_unscored",
-            "review",
-            ["analyze_after"],
-            postgresql_where=UNSCORED,
-            postgresql_concurrently=True,
-        )
+        for name, (columns, condition) in INDEXES.items():
+            # A failed attempt leaves an invalid index behind.
+            op.drop_index(name, "review", if_exists=True, postgresql_concurrently=True)
+            op.create_index(
+                name, "review", columns, postgresql_where=sa.text(condition), postgresql_concurrently=True
+            )
         op.execute("RESET lock_timeout")
 
 
 def downgrade() -> None:
-    op.drop_index("review_unscored", "review")
+    for name in INDEXES:
+        op.drop_index(name, "review")

@@ -3,12 +3,15 @@
 import re
 from base64 import b64encode
 from hashlib import sha256
+from html import escape
 from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
+
+from api.problem_types import PAGE, TYPES
 
 ASSETS = "/docs/assets"
 
@@ -29,6 +32,19 @@ async def docs(request: Request) -> HTMLResponse:
     )
     page.headers["Content-Security-Policy"] = policy(bytes(page.body))
     return page
+
+
+@router.get(PAGE)
+async def problems() -> HTMLResponse:
+    rows = "".join(
+        f'<tr id="{one.code}"><td><code>{one.code}</code><td>{one.status} {one.status.phrase}'
+        f"<td>{escape(one.meaning)}<td>{escape(one.action)}"
+        for one in TYPES.values()
+    )
+    return HTMLResponse(
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Problems</title><h1>Problems</h1>'
+        f"<table><tr><th>Code<th>Status<th>Meaning<th>What to do{rows}</table></html>"
+    )
 
 
 @router.get(ASSETS + "/{path:path}")

@@ -13,7 +13,7 @@ from api.database import autocommit
 
 router = APIRouter(tags=["health"])
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
 """The oldest revision of alembic/versions that this code works with; revisions sort as text."""
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import StringConstraints
 from sqlalchemy import tuple_
 from sqlmodel import col, select
@@ -12,6 +12,7 @@ from api.auth import admit_reader
 from api.cursor import MovieCursor
 from api.database import SessionDep
 from api.fields import MovieId
+from api.links import next_page
 from api.movies import Movie, MovieMonth, MoviePublic, MoviesPublic, MovieSummary
 from api.parameters import refuse_unknown_parameters
 
@@ -40,6 +41,8 @@ KEYS: dict[Sort, Any] = {
 @router.get("", responses=errors.responses(422))
 async def list_movies(
     session: SessionDep,
+    request: Request,
+    response: Response,
     prefix: Prefix = "",
     sort: Annotated[
         Sort, Query(description="Most reviews, largest share of positive reviews, or best mean rating first.")
@@ -63,6 +66,7 @@ async def list_movies(
     if len(rows) > limit:
         movie, value = rows[limit - 1]
         next_cursor = MovieCursor(float(value), movie.movie_id).encode(listing)
+        response.headers.update(next_page(request, next_cursor))
     return MoviesPublic(items=page, next_cursor=next_cursor)
 
 

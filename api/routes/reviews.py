@@ -1,10 +1,11 @@
 """Create, list, read, replace and delete reviews."""
 
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from sqlalchemy import bindparam, select, tuple_
 from sqlmodel import col
@@ -17,11 +18,13 @@ from api.cursor import ReviewCursor
 from api.database import SessionDep, Statement, fetch_all
 from api.fields import MovieId
 from api.idempotency import IdempotencyKey, earlier_answer
+from api.links import next_page, path_to
 from api.parameters import refuse_unknown_parameters
 from api.reviews import (
     PUBLIC_COLUMNS,
     Review,
     ReviewCreate,
+    ReviewPatch,
     ReviewPublic,
     ReviewsPublic,
     ReviewUpdate,
@@ -36,17 +39,25 @@ router = APIRouter(
     responses=errors.responses(401, 429, 503),
 )
 # After the admission, so that an invalid request is charged too.
+Filter = Literal[Label, "pending"]
 READ = [Depends(admit_reader), Depends(refuse_unknown_parameters)]
 WRITE = [Depends(writer), Depends(refuse_unknown_parameters)]
 
 
-async def _found(review_id: UUID, session: SessionDep) -> Review:
+async def _found(movie_id: MovieId, review_id: UUID, session: SessionDep) -> Review:
     """The review in the path. Raises NotFoundError."""
-    return await _get(session, review_id)
+    return _of_movie(movie_id, await _get(session, review_id))
 
 
-async def _own(review_id: UUID, writer: Writer, session: SessionDep) -> Review:
+async def _own(movie_id: MovieId, review_id: UUID, writer: Writer, session: SessionDep) -> Review:
     """The review in the path, locked for update. Raises ForbiddenError if the caller may not change it."""
+    review = _of_movie(movie_id, await _get(session, review_id, with_for_update=True))
+    writer.require_ownership(review.key_id)
+    return review
+
+
+async def _own_by_id(review_id: UUID, writer: Writer, session: SessionDep) -> Review:
+    """The same for the short path, which has no movie."""
     review = await _get(session, review_id, with_for_update=True)
     writer.require_ownership(review.key_id)
     return review
@@ -59,8 +70,20 @@ async def _get(session: AsyncSession, review_id: UUID, with_for_update: bool = F
     return review
 
 
+def _of_movie(movie_id: str, review: Review) -> Review:
+    if review.movie_id != movie_id:
+        raise errors.NotFoundError(f"{movie_id} has no review {review.id}.")
+    return review
+
+
+def _path(request: Request, review: Review | ReviewPublic) -> str:
+    """The canonical path of a review, for all methods."""
+    return path_to(request, "read_review", movie_id=review.movie_id, review_id=str(review.id))
+
+
 FoundReview = Annotated[Review, Depends(_found)]
 OwnReview = Annotated[Review, Depends(_own)]
+OwnReviewById = Annotated[Review, Depends(_own_by_id)]
 IfNoneMatch = Annotated[
     str | None, Header(description="ETag of the cached copy; 304 if it is still current.")
 ]
@@ -74,21 +97,35 @@ def _is_current(review: Review, if_none_match: str) -> bool:
     return etags.is_any(if_none_match) or review.etag in etags.listed(if_none_match)
 
 
-def _require_match(review: Review, if_match: str | None, if_none_match: str | None) -> None:
+def _require_match(request: Request, review: Review, if_match: str | None, if_none_match: str | None) -> None:
     """If-Match (RFC 9110, 13.1.1): any of the listed tags, or `*`. A new sentiment is not an edit.
 
     If-None-Match must not match. Raises PreconditionFailedError.
     """
+    path = _path(request, review)
     if if_none_match is not None and _is_current(review, if_none_match):
         raise errors.PreconditionFailedError(
-            f"If-None-Match matches the review, whose ETag is {review.etag}. Use If-Match to change it."
+            f"If-None-Match matches {path}, whose ETag is {review.etag}. Use If-Match to change it."
         )
     if if_match is None or etags.is_any(if_match):
         return
     if not any(review.has_revision(tag) for tag in etags.listed(if_match)):
         raise errors.PreconditionFailedError(
-            f"The review has been edited: its ETag is now {review.etag}. Read it again."
+            f"{path} has been edited: its ETag is now {review.etag}. Read it again."
         )
+
+
+def _edit(request: Request, response: Response, review: Review, change: ReviewUpdate | ReviewPatch) -> Review:
+    """Apply a change whose precondition is met. Raises RequestValidationError."""
+    if changed := review.changed_read_only_fields(change):
+        detail = f"This field of {_path(request, review)} is read-only: omit it, or send its current value"
+        raise RequestValidationError(
+            [{"type": "read_only", "loc": ("body", name), "msg": detail} for name in changed]
+        )
+    review.edit(change.edits())
+    response.headers["ETag"] = review.etag
+    response.headers["Content-Location"] = _path(request, review)
+    return review
 
 
 @router.post(
@@ -106,16 +143,14 @@ async def create_review(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Review | ReviewPublic:
-    written = Review.create(new, writer.key_id)
+    written = Review.create(new, writer.owner)
     response.headers["ETag"] = written.etag
     review: Review | ReviewPublic = written
     if idempotency_key is not None:
         review = await earlier_answer(session, writer.name, idempotency_key, new, written) or written
     if review is written:
         session.add(written)
-    path = request.app.url_path_for("read_review", movie_id=review.movie_id, review_id=str(review.id))
-    # Behind a proxy that serves the API under a prefix, the client's path starts with root_path.
-    response.headers["Location"] = request.scope.get("root_path", "").rstrip("/") + path
+    response.headers["Location"] = _path(request, review)
     return review
 
 
@@ -129,7 +164,10 @@ async def list_reviews(
     movie_id: MovieId,
     request: Request,
     response: Response,
-    sentiment: Annotated[Label | None, Query(description="Only reviews with this sentiment.")] = None,
+    sentiment: Annotated[
+        Filter | None,
+        Query(description="Only reviews with this sentiment; `pending` ones have none yet."),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the previous page.")] = None,
 ) -> Response:
@@ -137,27 +175,30 @@ async def list_reviews(
     listing = f"{movie_id}/{sentiment}"
     # One extra row tells whether there is a next page.
     parameters: dict[str, object] = {"movie": movie_id, "rows": limit + 1}
-    if sentiment is not None:
+    if sentiment not in (None, "pending"):
         parameters["label"] = sentiment
     if cursor is not None:
         last = ReviewCursor.decode(cursor, listing)
         parameters |= {"created_at": last.created_at, "id": last.id}
-    rows = await fetch_all(request, _page(sentiment is not None, cursor is not None), parameters)
+    rows = await fetch_all(request, _page(sentiment, cursor is not None), parameters)
     items = [public_fields(row) for row in rows[:limit]]
     next_cursor = None
     if len(rows) > limit:
         next_cursor = ReviewCursor(items[-1]["created_at"], items[-1]["id"]).encode(listing)
+        response.headers.update(next_page(request, next_cursor))
     # Not validated as ReviewPublic, because the database enforces the same constraints.
     page = to_json({"items": items, "next_cursor": next_cursor})
     return Response(page, headers=response.headers, media_type="application/json")
 
 
 @cache
-def _page(of_one_label: bool, after_a_cursor: bool) -> Statement:
+def _page(sentiment: Filter | None, after_a_cursor: bool) -> Statement:
     """Build the query once: building it takes longer than PostgreSQL takes to run it."""
     query = select(*PUBLIC_COLUMNS).where(col(Review.movie_id) == bindparam("movie"))
     place = col(Review.created_at), col(Review.id)
-    if of_one_label:
+    if sentiment == "pending":
+        query = query.where(col(Review.sentiment_label).is_(None))
+    elif sentiment is not None:
         query = query.where(col(Review.sentiment_label) == bindparam("label"))
     if after_a_cursor:
         query = query.where(tuple_(*place) < tuple_(bindparam("created_at"), bindparam("id")))
@@ -171,14 +212,69 @@ def _page(of_one_label: bool, after_a_cursor: bool) -> Statement:
     responses={304: {"description": "Not Modified"}, **errors.responses(404, 422)},
 )
 async def read_review(
-    movie_id: MovieId, review: FoundReview, response: Response, if_none_match: IfNoneMatch = None
+    review: FoundReview, response: Response, if_none_match: IfNoneMatch = None
 ) -> Review | Response:
-    if review.movie_id != movie_id:
-        raise errors.NotFoundError(f"{movie_id} has no review {review.id}.")
     response.headers["ETag"] = review.etag
     if if_none_match is not None and _is_current(review, if_none_match):
         return Response(status_code=304, headers=response.headers)
     return review
+
+
+@router.put(
+    "/{movie_id}/{review_id}",
+    response_model=ReviewPublic,
+    dependencies=WRITE,
+    responses=errors.responses(403, 404, 408, 412, 413, 415, 422),
+)
+async def replace_review(
+    update: ReviewUpdate,
+    review: OwnReview,
+    request: Request,
+    response: Response,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
+) -> Review:
+    """Replace author, text and rating. What was read may be sent back whole."""
+    _require_match(request, review, if_match, if_none_match)
+    return _edit(request, response, review, update)
+
+
+@router.patch(
+    "/{movie_id}/{review_id}",
+    response_model=ReviewPublic,
+    dependencies=WRITE,
+    responses=errors.responses(403, 404, 408, 412, 413, 415, 422),
+)
+async def change_review(
+    patch: ReviewPatch,
+    review: OwnReview,
+    request: Request,
+    response: Response,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
+) -> Review:
+    """Change only the fields that are sent; `application/merge-patch+json` is accepted too."""
+    _require_match(request, review, if_match, if_none_match)
+    return _edit(request, response, review, patch)
+
+
+# Without a response class FastAPI sends a Content-Type for the empty body.
+@router.delete(
+    "/{movie_id}/{review_id}",
+    status_code=204,
+    response_class=Response,
+    dependencies=WRITE,
+    responses=errors.responses(403, 404, 412, 422),
+)
+async def delete_review(
+    review: OwnReview,
+    session: SessionDep,
+    request: Request,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
+) -> None:
+    _require_match(request, review, if_match, if_none_match)
+    await session.delete(review)
 
 
 @router.put(
@@ -187,20 +283,18 @@ async def read_review(
     dependencies=WRITE,
     responses=errors.responses(403, 404, 408, 412, 413, 415, 422),
 )
-async def replace_review(
+async def replace_review_by_id(
     update: ReviewUpdate,
-    review: OwnReview,
+    review: OwnReviewById,
+    request: Request,
     response: Response,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Review:
-    _require_match(review, if_match, if_none_match)
-    review.replace(update)
-    response.headers["ETag"] = review.etag
-    return review
+    """Like `replace_review`; Content-Location names the canonical path."""
+    return await replace_review(update, review, request, response, if_match, if_none_match)
 
 
-# Without a response class FastAPI sends a Content-Type for the empty body.
 @router.delete(
     "/{review_id}",
     status_code=204,
@@ -208,8 +302,12 @@ async def replace_review(
     dependencies=WRITE,
     responses=errors.responses(403, 404, 412, 422),
 )
-async def delete_review(
-    review: OwnReview, session: SessionDep, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
+async def delete_review_by_id(
+    review: OwnReviewById,
+    session: SessionDep,
+    request: Request,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
 ) -> None:
-    _require_match(review, if_match, if_none_match)
-    await session.delete(review)
+    """Like `delete_review`."""
+    await delete_review(review, session, request, if_match, if_none_match)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from api.main import create_app
+from api.problem_types import TYPES
 from api.settings import Settings
 from docs.generate.markdown import code, table
 from docs.generate.markdown import page as markdown_page
@@ -110,4 +111,10 @@ def page(api: Document) -> str:
         *operations(api),
         "## Schemas",
         *schemas(api),
+        "## Problems",
+        "The `code` of an error. A running API shows this table at the path in `type`.",
+        table(
+            ("Code", "Status", "Meaning", "What to do"),
+            [(code(one.code), str(one.status.value), one.meaning, one.action) for one in TYPES.values()],
+        ),
     )

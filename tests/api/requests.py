@@ -4,6 +4,8 @@ from typing import Any
 
 import httpx
 
+from api.problem_types import TYPES
+
 MOVIE = "tt0453418"
 REVIEW = {"movie_id": MOVIE, "author": "Ada", "text": "Warm and funny.", "rating": 9}
 UPDATE = {"author": "Ada", "text": "Warm, but slow.", "rating": 6}
@@ -22,7 +24,9 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
     assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = response.json()
     assert body["status"] == status
-    assert body["type"] == "about:blank"
+    assert TYPES[body["code"]].status == status
+    assert body["type"] == f"/docs/problems#{body['code']}"
+    assert body.get("request_id") == response.headers.get("X-Request-ID")
     assert body["title"]
     assert body["detail"]
     return body
@@ -30,4 +34,5 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
 
 def faults(response: httpx.Response, status: int = 422) -> dict[str, str]:
     """Return the invalid fields: {"body.rating": reason}."""
+    assert all(one["code"] for one in problem(response, status)["errors"])
     return {f"{one['in']}.{one['field']}": one["detail"] for one in problem(response, status)["errors"]}

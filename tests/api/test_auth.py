@@ -68,6 +68,24 @@ async def test_reading_needs_no_key(client: httpx.AsyncClient) -> None:
         assert (await client.send(anonymous(client.build_request("GET", path)))).status_code == 200
 
 
+async def test_reading_needs_a_key_where_it_is_not_public(serve: Serve, new_api_key: NewKey) -> None:
+    reader = await new_api_key("read")
+    async with serve(api_public_read=False) as client:
+        assert (await client.get("/api/movies")).status_code == 200, "a key that may write may read"
+        del client.headers["Authorization"]
+        for path in (
+            f"/api/reviews/{MOVIE}",
+            f"/api/reviews/{MOVIE}/{'0' * 32}",
+            "/api/movies",
+            "/api/movies/x",
+        ):
+            assert problem(await client.get(path), 401)["code"] == "key_required"
+        assert (await client.get("/api/movies", headers=bearer(reader))).status_code == 200
+        problem(await client.post("/api/analyze", json={"text": "Fine."}), 401)
+        response = await client.post("/api/analyze", json={"text": "Fine."}, headers=bearer(reader))
+        problem(response, 503)  # no Bento
+
+
 async def test_a_key_without_the_write_scope_cannot_write(
     client: httpx.AsyncClient, new_api_key: NewKey
 ) -> None:

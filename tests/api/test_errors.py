@@ -22,7 +22,7 @@ async def test_an_unknown_path_is_404(client: httpx.AsyncClient, path: str) -> N
         ("GET", "/api/reviews", "POST"),
         ("PATCH", "/api/reviews/tt1", "HEAD, GET, PUT, DELETE"),
         ("POST", "/api/reviews/tt1", "HEAD, GET, PUT, DELETE"),
-        ("PUT", "/api/reviews/tt1/x", "HEAD, GET"),
+        ("POST", "/api/reviews/tt1/x", "HEAD, GET, PUT, PATCH, DELETE"),
         ("GET", "/api/analyze", "POST"),
         ("POST", "/livez", "HEAD, GET"),
         ("POST", "/docs/assets/swagger-ui.css", "HEAD, GET"),

@@ -1,4 +1,4 @@
-"""`python -m api.keys`: create, list and revoke API keys."""
+"""`python -m api.keys`: create, list, rotate and revoke API keys."""
 
 import re
 
@@ -34,12 +34,33 @@ async def test_the_life_of_a_key(database_url: str, client: httpx.AsyncClient) -
     assert await post(client, key) == 201
     lines = (await keys(database_url, "list")).splitlines()
     (line,) = [line for line in lines if line.startswith(found[1])]
-    assert re.fullmatch(rf"{found[1]}  the importer +read,write +(20[\d-]+ [\d:]+ *){{3}}", line)
+    assert re.fullmatch(rf"{found[1]}  {found[1]}  the importer +read,write +(20[\d-]+ [\d:]+ *){{3}}", line)
     assert key[21:] not in line
     assert "has been revoked" in await keys(database_url, "revoke", found[1])
     assert await post(client, key) == 401
     assert "has been revoked" in await keys(database_url, "list")
     assert "has been revoked" in await keys(database_url, "revoke", key), "again, by the whole key"
+
+
+@pytest.mark.parametrize("overlap", [0, 24])
+async def test_a_rotated_key_keeps_its_reviews(
+    database_url: str, client: httpx.AsyncClient, overlap: int
+) -> None:
+    old = await keys(database_url, "create", "leaky", "--scopes", "read,write", "--expires-days", "30")
+    once = {**bearer(old), "Idempotency-Key": f"rotated-{overlap}"}
+    created = await client.post("/api/reviews", json=REVIEW, headers=once)
+    new = await keys(database_url, "rotate", old, "--overlap-hours", str(overlap))
+    again = await client.post("/api/reviews", json=REVIEW, headers={**once, **bearer(new)})
+    assert again.json() == created.json(), "an owner's Idempotency-Keys are the same for all their keys"
+    changed = await client.patch(created.headers["Location"], json={"rating": 1}, headers=bearer(new))
+    assert changed.status_code == 200
+    assert await post(client, old) == (201 if overlap else 401)
+    newest = await keys(database_url, "rotate", new)
+    second = await keys(database_url, "create", "laptop", "--owner", newest)
+    assert (await client.delete(created.headers["Location"], headers=bearer(second))).status_code == 204
+    listed = await keys(database_url, "list")
+    assert len(re.findall(f"^[0-9a-f]{{16}}  {old[4:20]}  ", listed, re.MULTILINE)) == 4, "one owner"
+    assert f"--owner {new[4:20]}" in await keys(database_url, "rotate", new, code=1), "it has been revoked"
 
 
 async def test_create_reads_a_key_from_standard_input(database_url: str, client: httpx.AsyncClient) -> None:
@@ -58,6 +79,7 @@ async def test_create_reads_a_key_from_standard_input(database_url: str, client:
         (("create", "x", "--scopes", "root"), "read, write, admin"),
         (("create", "x", "--scopes", ""), "read, write, admin"),
         (("create", "x", "--expires-days", "0"), "from 1 to 36500"),
+        (("rotate", "x", "--overlap-hours", "9000"), "from 0 to 8760"),
         (("create", ""), "1 to 100 printable"),
         (("create", "a\nb"), "1 to 100 printable"),
         ((), "create"),
@@ -70,7 +92,8 @@ async def test_invalid_arguments_are_rejected_with_the_valid_ones(
 
 
 async def test_an_unknown_or_malformed_key_is_an_error(database_url: str) -> None:
-    assert "api.keys list" in await keys(database_url, "revoke", "0" * 16, code=1)
+    for words in (("revoke", "0" * 16), ("rotate", "0" * 16), ("create", "x", "--owner", "0" * 16)):
+        assert "api.keys list" in await keys(database_url, *words, code=1)
     assert "64 more" in await keys(database_url, "create", "x", "--stdin", stdin="secret", code=1)
 
 

@@ -66,15 +66,17 @@ async def document(client: httpx.AsyncClient) -> dict[str, Any]:
 
 
 ALWAYS = {"401", "429", "503"}
+WRITTEN = {"200", "403", "404", "408", "412", "413", "415", "422", *ALWAYS}
+DELETED = {"204", "403", "404", "412", "422", *ALWAYS}
 OPERATIONS = {
     ("post", "/api/reviews"): ("create_review", {"201", "403", "408", "409", "413", "415", "422", *ALWAYS}),
     ("get", "/api/reviews/{movie_id}"): ("list_reviews", {"200", "404", "422", *ALWAYS}),
     ("get", "/api/reviews/{movie_id}/{review_id}"): ("read_review", {"200", "304", "404", "422", *ALWAYS}),
-    ("put", "/api/reviews/{review_id}"): (
-        "replace_review",
-        {"200", "403", "404", "408", "412", "413", "415", "422", *ALWAYS},
-    ),
-    ("delete", "/api/reviews/{review_id}"): ("delete_review", {"204", "403", "404", "412", "422", *ALWAYS}),
+    ("put", "/api/reviews/{movie_id}/{review_id}"): ("replace_review", WRITTEN),
+    ("patch", "/api/reviews/{movie_id}/{review_id}"): ("change_review", WRITTEN),
+    ("delete", "/api/reviews/{movie_id}/{review_id}"): ("delete_review", DELETED),
+    ("put", "/api/reviews/{review_id}"): ("replace_review_by_id", WRITTEN),
+    ("delete", "/api/reviews/{review_id}"): ("delete_review_by_id", DELETED),
     ("get", "/api/movies"): ("list_movies", {"200", "422", *ALWAYS}),
     ("get", "/api/movies/{movie_id}"): ("read_movie", {"200", "404", "422", *ALWAYS}),
     ("post", "/api/analyze"): ("analyze", {"200", "408", "413", "415", "422", "502", "504", *ALWAYS}),
