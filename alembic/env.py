@@ -63,6 +63,7 @@ async def migrate_online() -> None:
     engine = create_async_engine(
         f"{DRIVER}://",
         poolclass=NullPool,
+        hide_parameters=True,
         connect_args={
             "dsn": settings.load().session_url,
             "server_settings": {"application_name": "movie-review-migrations", "lock_timeout": LOCK_TIMEOUT},

@@ -37,6 +37,28 @@ The last one is raised when the server ends the session while a statement is bei
 """
 
 
+class StatementError(Exception):
+    """PostgreSQL rejected a statement, which is a fault of this code. The message can be logged."""
+
+    def __init__(self, message: str, sqlstate: str) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+def describe(error: Exception) -> str:
+    """Return an error's type and message for a log, without values: they are texts and authors of reviews.
+
+    PostgreSQL quotes values in DETAIL, which is left out, and in the messages of class 22 (data exceptions),
+    which is also asyncpg's for an argument that it cannot encode.
+    """
+    cause = (isinstance(error, DBAPIError) and error.orig and error.orig.__cause__) or error
+    name = type(cause).__name__
+    if isinstance(cause, asyncpg.PostgresError):
+        state = cause.sqlstate or ""
+        return f"{name} ({state})" if state.startswith("22") else f"{name}: {cause.args[0]}"
+    return f"{name}: {cause}" if isinstance(cause, (*DATABASE_ERRORS, PoolTimeout)) else name
+
+
 async def connect(settings: Settings, application: str) -> asyncpg.Connection:
     """Open one connection for a process that serves no requests.
 
@@ -172,15 +194,15 @@ async def fetch_all(request: Request, statement: Statement, parameters: dict[str
 
 @contextmanager
 def _transient_errors_as_503() -> Iterator[None]:
-    """Convert transient database errors to UnavailableError."""
+    """Convert transient database errors to UnavailableError, and others to StatementError."""
     try:
         yield
     except (OSError, PoolTimeout) as error:
         raise _unavailable(error) from error
     except DBAPIError as error:
-        if not (error.connection_invalidated or _sqlstate(error).startswith(TRANSIENT_SQLSTATES)):
-            raise
-        raise _unavailable(error) from error
+        if error.connection_invalidated or _sqlstate(error).startswith(TRANSIENT_SQLSTATES):
+            raise _unavailable(error) from error
+        raise StatementError(describe(error), _sqlstate(error)).with_traceback(error.__traceback__) from None
 
 
 def _sqlstate(error: DBAPIError) -> str:
@@ -188,6 +210,6 @@ def _sqlstate(error: DBAPIError) -> str:
 
 
 def _unavailable(error: Exception) -> UnavailableError:
-    log.warning("database: %s: %s", type(error).__name__, error)
+    log.warning("database: %s", describe(error))
     metrics.DATABASE_REFUSALS.labels(type(error).__name__).inc()
     return UnavailableError("The database is unavailable; try again later.")

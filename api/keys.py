@@ -10,7 +10,7 @@ import asyncpg
 
 from api import settings
 from api.credentials import SCOPES, ApiKey, Scope, id_of, new_key
-from api.database import DATABASE_ERRORS, connect
+from api.database import DATABASE_ERRORS, connect, describe
 
 DESCRIPTION = "Create, list, rotate and revoke API keys in the database at DATABASE_URL."
 
@@ -212,7 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "api.keys: the database has no table of API keys: run `alembic upgrade head`"
         ) from None
     except DATABASE_ERRORS as error:
-        raise SystemExit(f"api.keys: the database cannot be used ({error}): see DATABASE_URL") from None
+        reason = describe(error)
+        raise SystemExit(f"api.keys: the database cannot be used ({reason}): see DATABASE_URL") from None
     if output:
         print(output)
 

@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 from api import settings
-from api.database import DATABASE_ERRORS, connect
+from api.database import DATABASE_ERRORS, connect, describe
 from api.worker import APPLICATION
 
 IDLE = """
@@ -40,7 +40,7 @@ def main() -> int:
     try:
         seconds = asyncio.run(idle_seconds(config))
     except DATABASE_ERRORS as error:
-        print(f"api.pulse: the database cannot be used ({error})", file=sys.stderr)
+        print(f"api.pulse: the database cannot be used ({describe(error)})", file=sys.stderr)
         return 1
     if seconds is None or seconds > max_idle_seconds(config):
         state = "no worker of this host is connected" if seconds is None else f"idle for {seconds:.0f} s"

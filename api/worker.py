@@ -21,7 +21,7 @@ from api import logs, metrics, review_queue, settings
 from api.bento.client import MAX_TEXTS, BentoClient
 from api.bento.transport import direct_transport
 from api.cleanup import Cleanup
-from api.database import DATABASE_ERRORS, connect
+from api.database import DATABASE_ERRORS, connect, describe
 from api.errors import ApiError, BadGatewayError, GatewayTimeoutError, UnavailableError
 from api.review_queue import ClaimedReview
 from api.sentiments import Analysis, SentimentError
@@ -58,7 +58,7 @@ class Worker:
             while not self._stopping:
                 # A new context each time, so that the backoff starts again after each success.
                 async for attempt in stamina.retry_context(
-                    on=(UnavailableError, *DATABASE_ERRORS),
+                    on=UnavailableError,
                     attempts=None,
                     timeout=None,
                     wait_initial=0.2,
@@ -77,9 +77,10 @@ class Worker:
     async def _step(self) -> None:
         try:
             await self._work(await self._connected())
-        except DATABASE_ERRORS:
+        except DATABASE_ERRORS as error:
             self._disconnect()
-            raise
+            # stamina logs it.
+            raise UnavailableError(describe(error)) from None
 
     async def _work(self, connection: asyncpg.Connection) -> None:
         """Analyse one batch of pending reviews, or wait for one."""
@@ -239,7 +240,8 @@ def main() -> None:
         raise SystemExit(f"api.worker: {error.detail} Is the Bento up at BENTO_URL?") from None
     except DATABASE_ERRORS as error:
         where = "DATABASE_DIRECT_URL" if config.database_direct_url else "DATABASE_URL"
-        raise SystemExit(f"api.worker: the database cannot be used ({error}): see {where}") from None
+        reason = describe(error)
+        raise SystemExit(f"api.worker: the database cannot be used ({reason}): see {where}") from None
     return None
 
 

@@ -137,20 +137,24 @@ def _measure() -> Iterator[None]:
 def _error_of(response: httpx.Response) -> ApiError:
     if response.status_code in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS):
         return UnavailableError("The sentiment model is busy; try again later.", _retry_after(response))
-    return _invalid_answer(f"status {response.status_code}: {response.text[:200]}")
+    kind, size = response.headers.get("Content-Type", "no type"), len(response.content)
+    return _invalid_answer(f"status {response.status_code} with {size} bytes of {kind}")
 
 
 def _parse(content: bytes, expected: int) -> list[Analysis | SentimentError]:
     try:
         results = RESULTS.validate_json(content)
     except ValidationError as error:
-        raise _invalid_answer(str(error)) from error
+        first, *others = error.errors(include_url=False, include_context=False, include_input=False)
+        where = ".".join(map(str, first["loc"])) or "the answer"
+        raise _invalid_answer(f"{where}: {first['type']}, and {len(others)} other errors") from None
     if len(results) != expected:
         raise _invalid_answer(f"{len(results)} results for {expected} texts")
     return results
 
 
 def _invalid_answer(reason: str) -> BadGatewayError:
+    """Log `reason`, which must not quote the answer: it may quote a text."""
     log.error("bento: %s", reason)
     return BadGatewayError("The sentiment model gave an invalid answer; the error has been logged.")
 

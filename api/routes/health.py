@@ -4,17 +4,19 @@ from typing import Literal
 
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import ProgrammingError
 from sqlmodel import SQLModel
 
 from api import errors
 from api.bento.client import BentoDep
-from api.database import autocommit
+from api.database import StatementError, autocommit
 
 router = APIRouter(tags=["health"])
 
 SCHEMA_REVISION = "0008"
 """The oldest revision of alembic/versions that this code works with; revisions sort as text."""
+
+UNDEFINED_TABLE = "42P01"
+"""The SQLSTATE of a statement about a table that does not exist."""
 
 
 class Alive(SQLModel):
@@ -39,7 +41,9 @@ async def livez() -> Alive:
 async def readyz(request: Request, bento: BentoDep) -> Ready:
     try:
         revision = await autocommit(request, _schema_revision)
-    except ProgrammingError as error:
+    except StatementError as error:
+        if error.sqlstate != UNDEFINED_TABLE:
+            raise
         raise errors.UnavailableError("The database has no tables: run `alembic upgrade head`.") from error
     # A newer schema is right: migrations run before the new code starts, and the old code works with both.
     if revision is None or revision < SCHEMA_REVISION:

@@ -8,10 +8,9 @@ import time
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import Connection, Row, text
-from sqlalchemy.exc import DBAPIError
 
 from api import metrics, review_queue
-from api.database import autocommit
+from api.database import StatementError, autocommit
 from api.errors import UnauthorizedError, UnavailableError
 
 router = APIRouter(include_in_schema=False)
@@ -37,7 +36,7 @@ class Backlog:
             async with asyncio.timeout(DATABASE_TIMEOUT):
                 row = await autocommit(request, _backlog)
             pending, unreadable, seconds = row
-        except (TimeoutError, UnavailableError, DBAPIError):
+        except (TimeoutError, UnavailableError, StatementError):
             metrics.DATABASE_UP.set(0)
         else:
             metrics.DATABASE_UP.set(1)

@@ -35,6 +35,8 @@ BIN = bin_folder()
 def command(settings: Settings) -> tuple[str, ...]:
     """Return the command line of the postmaster, which listens on TCP only."""
     options = {"listen_addresses": HOST, "port": settings.postgres_port, "unix_socket_directories": ""}
+    # DETAIL would quote the row that violates a constraint, and so texts and authors of reviews.
+    options["log_error_verbosity"] = "terse"
     flags = (word for name, value in options.items() for word in ("-c", f"{name}={value}"))
     return (str(BIN / "postgres"), "-D", str(data_folder(settings)), *flags)
 

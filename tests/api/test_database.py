@@ -9,6 +9,7 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
+from api.database import describe
 from tests.api.conftest import Serve
 from tests.api.requests import MOVIE, REVIEW, UPDATE, create, problem
 from tests.api.waiting import until
@@ -128,3 +129,26 @@ async def test_a_logged_lock_timeout_has_no_text_or_author(
         problem(await hasty.post("/api/reviews", json=secret), 503)
     assert "lock timeout" in caplog.text
     assert "Secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("statement", "arguments", "expected"),
+    [
+        ("SELECT $1::text::int", ["Secret"], "InvalidTextRepresentationError (22P02)"),
+        ("SELECT $1::int", ["Secret"], "DataError (22000)"),
+        (
+            "INSERT INTO movie_month (movie_id, month, reviews, positive, negative, ratings, rating_sum)"
+            " VALUES ($1, now(), NULL, 0, 0, 0, 0)",
+            ["Secret"],
+            'NotNullViolationError: null value in column "reviews" of relation "movie_month" violates'
+            " not-null constraint",
+        ),
+    ],
+)
+async def test_the_description_of_an_error_has_no_values(
+    sql: asyncpg.Connection, statement: str, arguments: list[str], expected: str
+) -> None:
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)) as caught:
+        await sql.fetch(statement, *arguments)
+    assert "Secret" in str(caught.value)
+    assert describe(caught.value) == expected

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from api.main import create_app
+from benchmarks import hostile_bodies
 from benchmarks.processes import free_port
 from tests.api.conftest import PATIENT, bearer
 from tests.api.requests import MOVIE, UPDATE, create, problem
@@ -191,6 +192,28 @@ async def test_the_process_serves_and_shuts_down_gracefully(
     assert "Traceback" not in output
     assert '"POST /api/analyze HTTP/1.1" 503' in output
     assert (await client.get(f"/api/reviews/{MOVIE}")).json()["items"] == [edited]
+
+
+async def test_hostile_bodies_from_many_connections_neither_stall_nor_fill_the_process(
+    tmp_path: Path, database_url: str
+) -> None:
+    """Wide bounds, for a busy machine: before the limits of api.bodies it was 20 seconds and 2 GiB."""
+    settings = {"DATABASE_URL": database_url, "BENTO_URL": "http://127.0.0.1:1"}
+    settings |= {"API_LIMIT_ANALYZE": "off", "API_BODY_TIMEOUT_SECONDS": "3"}
+    with uvicorn(port := free_port(), tmp_path, **settings) as process:
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as remote:
+                await wait_until_alive(remote, process)
+            sent = hostile_bodies.shapes(slow_seconds=6) * 3
+            found = await asyncio.to_thread(hostile_bodies.measure, "127.0.0.1", port, "all", sent)
+        finally:
+            process.kill()
+            output, _ = process.communicate()
+    # The maximal texts are valid, but nothing can analyse them.
+    assert set(found.statuses) <= {"401", "408", "413", "415", "422", "503", "ConnectionResetError"}, found
+    assert found.longest_livez_ms < 3000
+    assert found.grown_mebibytes < 250
+    assert "Traceback" not in output
 
 
 async def check_the_api(remote: httpx.AsyncClient) -> None:

@@ -27,16 +27,18 @@ class Span:
 
 
 class Collector:
-    """A context manager that listens at `url` and collects received spans in `spans`."""
+    """A context manager that listens at `url` and collects received spans in `spans`, whole in `bodies`."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
-        spans = self.spans
+        self.bodies: list[bytes] = []
+        spans, bodies = self.spans, self.bodies
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                spans.extend(read(gzip.decompress(body) if self.headers["Content-Encoding"] else body))
+                bodies.append(gzip.decompress(body) if self.headers["Content-Encoding"] else body)
+                spans.extend(read(bodies[-1]))
                 self.send_response(200 if self.path == "/v1/traces" else 404)
                 self.end_headers()
 

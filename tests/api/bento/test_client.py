@@ -83,13 +83,19 @@ async def test_classify_returns_one_result_per_text_in_order() -> None:
         json.dumps([{**GOOD, "score": None}]).encode(),
         json.dumps([{"label": "positive", "score": 0.9}]).encode(),
         json.dumps([GOOD]).encode("utf-16"),
+        json.dumps([{**GOOD, "label": "Secret text."}]).encode(),
+        b"Secret text.",
     ],
 )
-async def test_an_invalid_answer_is_a_bad_gateway(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    async with connected(lambda _: httpx.Response(200, content=content)) as client:
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_invalid_answer_is_a_bad_gateway_and_not_logged(
+    content: bytes, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connected(lambda _: httpx.Response(status, content=content)) as client:
         with pytest.raises(BadGatewayError):
-            await client.classify(["x"])
+            await client.classify(["Secret text."])
     assert "bento: " in caplog.text
+    assert "Secret" not in caplog.text
 
 
 @pytest.mark.parametrize(
