@@ -147,6 +147,26 @@ def test_a_single_request_after_a_burst_is_not_delayed(server: Server) -> None:
     assert single < burst / 3
 
 
-def test_health_and_schema(server: Server) -> None:
-    for path in ("/livez", "/readyz", "/metrics", "/schema.json", "/docs.json"):
+def test_health_schema_and_the_page_that_shows_it(server: Server) -> None:
+    known = ("/livez", "/readyz", "/metrics", "/schema.json", "/docs.json", "/", "/static_content/index.css")
+    for path in known:
         assert server.client.get(path).status_code == 200, path
+
+
+def test_unknown_paths_are_404_and_leave_no_metrics(server: Server) -> None:
+    """BentoML's metrics have the path that a client sent as a label."""
+    unknown = [
+        f"{folder}unknown-{number}"
+        for folder in ("/", "/classify/", "/livez/", "/static_content/")
+        for number in range(5)
+    ]
+    for path in unknown:
+        response = server.client.get(path)
+        assert (response.status_code, response.json()) == (404, {"error": "no such path: see /"})
+    url = server.client.base_url
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    websocket = httpx.get(
+        f"{url}/unknown-6", headers=upgrade | {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    )
+    assert websocket.status_code in (403, 404)
+    assert "unknown-" not in server.client.get("/metrics").text

@@ -11,11 +11,13 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.server.http.traffic import MaxConcurrencyMiddleware, TimeoutMiddleware
 from bentoml.exceptions import ServiceUnavailable
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from bentos.sentiment import logs
 from bentos.sentiment.server.admission import AdmissionMiddleware
 from bentos.sentiment.server.dispatcher import EagerDispatcher
+from bentos.sentiment.server.paths import KnownPathsMiddleware
 from bentos.sentiment.settings import Settings
 
 T = TypeVar("T")
@@ -32,6 +34,11 @@ class AppFactory(ServiceAppFactory):  # type: ignore[misc]
         if Settings().log_format == "json":
             logs.write_json()
         logging.getLogger("bentoml._internal.server.http_app").addFilter(is_not_overload)
+
+    def __call__(self) -> Starlette:
+        app: Starlette = super().__call__()
+        app.add_middleware(KnownPathsMiddleware, routes=app.routes)  # outermost
+        return app
 
     @property
     def middlewares(self) -> list[Middleware]:
