@@ -1,6 +1,11 @@
 """Metrics on /metrics beyond BentoML's own, aggregated over the workers."""
 
+import contextlib
+import os
+from pathlib import Path
+
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.multiprocess import mark_process_dead
 
 MODEL_WORKERS = Gauge(
     "sentiment_model_workers",
@@ -47,3 +52,25 @@ REQUESTS_REFUSED = Counter(
     "Requests without an answer: 413 too large, 429 overloaded, 499 client disconnected, 504 timeout",
     ["status"],
 )
+
+
+def forget_dead_workers() -> None:
+    """Remove the gauges of workers that were killed, which could not do so themselves.
+
+    prometheus_client keeps a file per process and kind: counters and histograms of the dead still count.
+    """
+    folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    for pid in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*_*.db")}:
+        if not is_alive(pid):
+            with contextlib.suppress(FileNotFoundError):  # another worker removes it too
+                mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True

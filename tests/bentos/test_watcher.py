@@ -133,7 +133,7 @@ def test_a_champion_with_other_weights_than_registered_is_rejected(
     assert version(watching) == old
 
 
-def test_workers_agree(mlflow: MlflowServer, serving: list[Path]) -> None:
+def test_workers_agree_and_a_killed_one_is_not_counted(mlflow: MlflowServer, serving: list[Path]) -> None:
     old = mlflow.promote(serving[0])
     with serve(mlflow, SENTIMENT_POLL_SECONDS="0.2", SENTIMENT_WORKERS="2") as server:
         wait_for(lambda: workers(server, old) == 2, "the start of both workers")
@@ -141,6 +141,17 @@ def test_workers_agree(mlflow: MlflowServer, serving: list[Path]) -> None:
         wait_for(lambda: workers(server, new) == 2, "the promotion")
         assert workers(server, old) == 0
         assert server.metric("sentiment_model_swaps_total") == 2
+
+        worker_process(server).kill()
+        started = "Service Sentiment initialized"
+        wait_for(lambda: server.log.read_text().count(started) == 3, "the start of the replacement")
+        assert workers(server, new) == 2
+        assert server.metric("sentiment_registry_reachable") == 1
+
+
+def worker_process(server: Server) -> psutil.Process:
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return next(child for child in children if "_bentoml_impl.worker.service" in child.cmdline())
 
 
 def test_without_mlflow_the_champion_stays_and_so_do_the_metrics(

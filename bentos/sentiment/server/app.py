@@ -1,5 +1,6 @@
 """The ASGI application: BentoML's, with this project's dispatcher and admission control."""
 
+import asyncio
 import logging
 import re
 from typing import Any, TypeVar
@@ -13,8 +14,10 @@ from bentoml.exceptions import ServiceUnavailable
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 
-from bentos.sentiment import logs
+from bentos.sentiment import logs, metrics
 from bentos.sentiment.server.admission import AdmissionMiddleware
 from bentos.sentiment.server.dispatcher import EagerDispatcher
 from bentos.sentiment.server.paths import KnownPathsMiddleware
@@ -39,6 +42,12 @@ class AppFactory(ServiceAppFactory):  # type: ignore[misc]
         app: Starlette = super().__call__()
         app.add_middleware(KnownPathsMiddleware, routes=app.routes)  # outermost
         return app
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer /metrics. A killed worker is forgotten first: its replacement would count twice."""
+        await asyncio.to_thread(metrics.forget_dead_workers)
+        response: Response = await super().metrics(request)
+        return response
 
     @property
     def middlewares(self) -> list[Middleware]:
