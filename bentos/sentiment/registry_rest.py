@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import httpx
 
-from bentos.sentiment.champion import store
+from bentos.sentiment.champion import registered, store
 from bentos.sentiment.registry import MODEL, no_champion, unreachable
 from bentos.sentiment.settings import Settings
 
@@ -16,15 +16,15 @@ PATH = "/api/2.0/mlflow/registered-models/alias"
 
 @dataclass(frozen=True, slots=True)
 class ChampionVersion:
-    """The version with the alias `champion`, and the registered sha256 of its weights."""
+    """The version with the alias `champion`, and the registered sha256 of its files."""
 
     version: str
-    weights_sha256: str
+    sha256: str
 
     @property
     def tag(self) -> str:
         """The version's tag in the local store."""
-        return store.tag(self.version, self.weights_sha256)
+        return store.tag(self.version, self.sha256)
 
 
 class RestClient:
@@ -48,7 +48,7 @@ class RestClient:
         try:
             version = body["model_version"]
             tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
-            return ChampionVersion(str(version["version"]), tags.get("weights_sha256", ""))
+            return ChampionVersion(str(version["version"]), registered.identity(tags))
         except (TypeError, KeyError, AttributeError) as error:
             raise unreachable(self._settings, error) from error
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import TypeVar
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -13,6 +13,7 @@ from pipelines.core.mlflow_store import logged_model
 from pipelines.lineage.kept_files import CHANGED
 from pipelines.register.candidates import LINEAGE, Candidates, candidates
 from pipelines.register.description import description
+from pipelines.register.evidence import TAGS, evidence
 
 MODEL = "sentiment"
 ALIAS = "challenger"
@@ -52,16 +53,26 @@ def version_of(client: MlflowClient, run: Run) -> ModelVersion:
     model = logged_model(client, run.info.run_id)
     sources = {model.model_uri, model.artifact_location}
     if known := versions(client, run.info.run_id, sources):
-        return known[0]
+        return with_evidence(client, known[0], model)
+    tags = tags_of(run) | evidence(model)
     made = insist(
         lambda: client.create_model_version(
-            MODEL, source=model.model_uri, run_id=run.info.run_id, model_id=model.model_id, tags=tags_of(run)
+            MODEL, source=model.model_uri, run_id=run.info.run_id, model_id=model.model_id, tags=tags
         )
     )
     lowest = versions(client, run.info.run_id, sources)[0]
     if lowest.version != made.version:
         client.delete_model_version(MODEL, made.version)
     return lowest
+
+
+def with_evidence(client: MlflowClient, version: ModelVersion, model: LoggedModel) -> ModelVersion:
+    """Add the evidence to a version that was registered before there was any; never replace it."""
+    if any(tag in version.tags for tag in TAGS):
+        return version
+    for tag, value in evidence(model).items():
+        insist(partial(client.set_model_version_tag, MODEL, version.version, tag, value))
+    return client.get_model_version(MODEL, version.version)
 
 
 def insist(change: Callable[[], Changed]) -> Changed:

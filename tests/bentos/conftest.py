@@ -143,7 +143,7 @@ def offline(serving: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Re
     """A registry whose database is gone, with version 2 in the local store. Serving starts without MLflow."""
     registry = Registry(tmp_path_factory.mktemp("offline"))
     with model_store(registry):
-        store.mark_champion(store.add(serving[1], "2", registry.uri), registry.uri)
+        store.mark_champion(store.add(serving[1], "2", "ab" * 32, {}, registry.uri), registry.uri)
     return registry
 
 

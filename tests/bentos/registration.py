@@ -7,6 +7,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, RunTag
 
+from pipelines.register.evidence import folder_sha256
+
 SIGNATURE = Path(__file__).with_name("MLmodel")
 """The signature that `export` logs; test_gates.py compares the two."""
 
@@ -27,11 +29,15 @@ def register(
     run_id = log_run(client, experiment.experiment_id, dict(metrics or {}), dict(run_tags or {}))
     model = client.create_logged_model(experiment.experiment_id, name="sentiment", source_run_id=run_id)
     client.log_model_artifacts(model.model_id, str(serving), "serving")
-    all_tags = {"weights_sha256": hashlib.sha256((serving / "model.bin").read_bytes()).hexdigest()}
+    all_tags = {
+        "weights_sha256": hashlib.sha256((serving / "model.bin").read_bytes()).hexdigest(),
+        "serving_sha256": folder_sha256(serving),
+    }
     if (trained := serving.parent / "model").is_dir():
         client.log_model_artifacts(model.model_id, str(trained), "model")
         weights = (trained / "model.safetensors").read_bytes()
         all_tags["trained_sha256"] = hashlib.sha256(weights).hexdigest()
+        all_tags["model_sha256"] = folder_sha256(trained)
     if signature:
         client.log_model_artifact(model.model_id, str(signature))
     client.finalize_logged_model(model.model_id, "READY")

@@ -1,6 +1,7 @@
 """Which version is served in every state of the registry and of the local store."""
 
 import contextlib
+import json
 import logging
 import resource
 import threading
@@ -11,16 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 from benchmarks.processes import free_port
 from bentos.sentiment.champion import files, store
-from bentos.sentiment.champion.loaded import LoadedModel
+from bentos.sentiment.champion.loaded import LoadedModel, load_at_start
 from bentos.sentiment.champion.watcher import ChampionWatcher
+from bentos.sentiment.engine import Engine
 from bentos.sentiment.registry import NoChampionError, RegistryError
 from bentos.sentiment.settings import Settings
 from tests.bentos.conftest import Registry, copy
 from tests.bentos.registration import register
+from tests.bentos.reviews import REVIEWS
 
 
 def tamper(registry: Registry, version: str, file: str = "model.bin") -> Path:
@@ -79,7 +83,8 @@ def test_with_mlflow_down_the_last_champion_is_served(
         settings = settings.model_copy(update={"tracking_uri": f"http://u:secret@127.0.0.1:{free_port()}"})
     else:
         registry.disappear()
-    store.mark_champion(store.add(serving[0], "7", settings.tracking_uri), settings.tracking_uri)
+    stored = store.add(serving[0], "7", "ab" * 32, {}, settings.tracking_uri)
+    store.mark_champion(stored, settings.tracking_uri)
     monkeypatch.setattr(logging.getLogger("bentoml"), "propagate", True)
     started = time.monotonic()
     assert files.fetch(settings).version == "7"
@@ -119,6 +124,61 @@ def test_tampered_weights_are_rejected(settings: Settings, registry: Registry, s
     with pytest.raises(RegistryError, match="version 1 is rejected: the sha256"):
         files.fetch(settings)
     assert not list((registry.folder / "bentoml" / "models").rglob("model.bin"))
+
+
+def swap_labels(registry: Registry, version: str) -> None:
+    source = urlsplit(registry.client.get_model_version("sentiment", version).source or "")
+    path = Path(source.path) / "serving" / "serving.json"
+    serving = json.loads(path.read_text())
+    path.write_text(json.dumps(serving | {"labels": serving["labels"][::-1]}))
+
+
+def test_swapped_labels_are_rejected(settings: Settings, registry: Registry, serving: list[Path]) -> None:
+    """The weights are those that were registered, but every answer would be the opposite."""
+    swap_labels(registry, registry.promote(serving[0]))
+    with pytest.raises(RegistryError, match="version 1 is rejected: the sha256 of its folder serving"):
+        files.fetch(settings)
+
+
+def test_of_an_old_version_only_the_weights_are_checked(
+    settings: Settings,
+    registry: Registry,
+    serving: list[Path],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An earlier release registered it, without a hash of every file."""
+    monkeypatch.setattr(logging.getLogger("bentoml"), "propagate", True)
+    version = registry.promote(serving[0])
+    registry.client.delete_model_version_tag("sentiment", version, "serving_sha256")
+    assert files.fetch(settings).version == version
+    assert "version 1 has no tag serving_sha256, so only its weights are checked" in caplog.text
+
+
+def test_a_version_that_answers_otherwise_than_registered_is_not_loaded(
+    settings: Settings, registry: Registry, serving: list[Path]
+) -> None:
+    text, found = golden_text(serving[0])
+    register(registry.client, serving[0], tags={"golden": json.dumps({text: found + 0.1})})
+    register(registry.client, serving[0], tags={"golden": json.dumps({text: 1 - found})})
+    registry.client.set_registered_model_alias("sentiment", "champion", "1")
+    LoadedModel.load(files.fetch(settings), settings)
+    assert load_at_start(settings).stored.version == "1"
+    registry.client.set_registered_model_alias("sentiment", "champion", "2")
+    stored = files.fetch(settings)
+    assert stored == files.fetched(settings)
+    with pytest.raises(RegistryError, match="it answers otherwise than when it was registered"):
+        LoadedModel.load(stored, settings)
+    assert load_at_start(settings).stored.version == "1", "the last that could be loaded"
+
+
+def golden_text(serving: Path) -> tuple[str, float]:
+    """Return a text and its probability of being positive, far from 0.5."""
+    engine = Engine(serving)
+    positive = engine.probabilities(REVIEWS)[:, engine.labels.index("positive")]
+    row = int(np.abs(positive - 0.5).argmax())
+    assert abs(positive[row] - 0.5) > 0.2
+    return REVIEWS[row], float(positive[row])
 
 
 def test_the_old_champion_is_served_when_the_new_one_is_damaged(

@@ -87,6 +87,18 @@ def test_trained_weights_that_differ_from_the_registered_ones_are_rejected(
         files.fetch(settings)
 
 
+@pytest.mark.usefixtures("gpu")
+def test_a_trained_form_with_another_config_than_registered_is_rejected(
+    settings: Settings, registry: Registry, both: Path
+) -> None:
+    version = registry.promote(both)
+    source = urlsplit(registry.client.get_model_version("sentiment", version).source or "")
+    config = Path(source.path) / "model" / "config.json"
+    config.write_text(config.read_text().replace("gelu", "relu"))
+    with pytest.raises(RegistryError, match="the sha256 of its folder model"):
+        files.fetch(settings)
+
+
 def test_without_a_gpu_only_the_exported_form_is_fetched(
     settings: Settings, registry: Registry, both: Path
 ) -> None:

@@ -254,6 +254,13 @@ def test_files_that_differ_from_the_registered_ones(
     assert "sha256 of its model.bin" in answer["gates"]["schema"]["says"]
 
 
+def test_other_answers_than_registered_are_refused(champion: Registry, serving: list[Path], ask: Ask) -> None:
+    version = register(champion.client, serving[1], "0.85", tags={"golden": '{"Wonderful!": 2}'})
+    code, answer = ask(version)
+    assert (code, stopped(answer)) == (5, {"schema": "refused"})
+    assert "'Wonderful!' is positive with probability" in answer["gates"]["schema"]["says"]
+
+
 def test_a_damaged_champion_is_replaced_only_by_force(
     champion: Registry, serving: list[Path], ask: Ask
 ) -> None:

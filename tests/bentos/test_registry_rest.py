@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from bentos.sentiment.registry import NoChampionError, RegistryError
 from bentos.sentiment.registry_rest import ChampionVersion, RestClient
 from bentos.sentiment.settings import Settings
 
-VERSION = {"version": "7", "tags": [{"key": "weights_sha256", "value": "ab" * 32}]}
+VERSION: dict[str, Any] = {"version": "7", "tags": [{"key": "weights_sha256", "value": "ab" * 32}]}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -46,6 +47,9 @@ def test_the_champion_and_the_hash_of_its_weights(address: str) -> None:
     found = champion(f"http://{address}", 200, {"model_version": VERSION})
     assert found == ChampionVersion("7", "ab" * 32)
     assert found.tag == "sentiment:7-abababababab"
+    all_files = {"key": "serving_sha256", "value": "cd" * 32}
+    newer = VERSION | {"tags": [*VERSION["tags"], all_files]}
+    assert champion(f"http://{address}", 200, {"model_version": newer}) == ChampionVersion("7", "cd" * 32)
     assert champion(f"http://{address}/", 200, {"model_version": {"version": "8"}}) == ChampionVersion(
         "8", ""
     )

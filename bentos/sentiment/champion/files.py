@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bentos.sentiment import cuda, registry
-from bentos.sentiment.champion import store
+from bentos.sentiment.champion import registered, store
 from bentos.sentiment.champion.store import StoredModel
 from bentos.sentiment.registry import NoChampionError, RegistryError
 from bentos.sentiment.registry_rest import RestClient, is_server
@@ -46,7 +46,7 @@ def current(settings: Settings) -> StoredModel:
         if is_server(settings):
             with RestClient(settings) as client:
                 champion = client.champion()
-            if champion.weights_sha256 and (model := store.find(champion.tag)):
+            if champion.sha256 and (model := store.find(champion.tag)):
                 return model
         return _store(registry.champion(settings), settings)
 
@@ -66,7 +66,7 @@ def serving_folder(version: "ModelVersion", settings: Settings) -> Iterator[Path
     Raises RegistryError.
     """
     with store.locked():
-        model = store.find(store.tag(str(version.version), _registered_sha256(version)))
+        model = store.find(_tag(version))
     if model:
         yield model.folder
     else:
@@ -75,20 +75,26 @@ def serving_folder(version: "ModelVersion", settings: Settings) -> Iterator[Path
 
 
 def _store(version: "ModelVersion", settings: Settings) -> StoredModel:
-    if model := store.find(store.tag(str(version.version), _registered_sha256(version))):
+    if model := store.find(_tag(version)):
         return model
     with _downloaded(version, settings) as folder:
-        return store.add(folder, str(version.version), settings.tracking_uri)
+        return store.add(
+            folder,
+            str(version.version),
+            registered.identity(version.tags),
+            registered.golden(version.tags),
+            settings.tracking_uri,
+        )
 
 
-def _registered_sha256(version: "ModelVersion") -> str:
-    sha256: str = version.tags.get("weights_sha256", "")
-    if not sha256:
+def _tag(version: "ModelVersion") -> str:
+    """Return the version's tag in the store. Raises RegistryError if its files cannot be checked."""
+    if not version.tags.get(registered.WEIGHTS):
         raise RegistryError(
             f"version {version.version} has no tag weights_sha256, so its weights cannot be checked:"
             " register it again with `make repro`"
         )
-    return sha256
+    return store.tag(str(version.version), registered.identity(version.tags))
 
 
 @contextlib.contextmanager
@@ -101,15 +107,32 @@ def _downloaded(version: "ModelVersion", settings: Settings) -> Iterator[Path]:
             raise RegistryError(
                 f"version {version.version} has no serving/{missing[0]}: register it again with `make repro`"
             )
-        _check(version, folder / "model.bin", _registered_sha256(version))
-        if (trained := folder / "model").is_dir():
-            _check(version, trained / cuda.WEIGHTS, version.tags.get("trained_sha256", ""))
+        trained = folder / "model"
+        _check(version, registered.WEIGHTS, store.sha256(folder / "model.bin"), "model.bin")
+        _check_all(version, registered.SERVED, folder, but=trained)
+        if trained.is_dir():
+            weights = store.sha256(trained / cuda.WEIGHTS)
+            _check(version, registered.TRAINED_WEIGHTS, weights, cuda.WEIGHTS)
+            _check_all(version, registered.TRAINED, trained)
         yield folder
 
 
-def _check(version: "ModelVersion", weights: Path, registered: str) -> None:
-    if (actual := store.sha256(weights)) != registered:
+def _check_all(version: "ModelVersion", tag: str, folder: Path, but: Path | None = None) -> None:
+    """Compare every file of the folder with the registered hash, if this version has one."""
+    if tag in version.tags:
+        _check(version, tag, store.folder_sha256(folder, but), f"folder {folder.name}")
+    else:
+        logger.warning(
+            "version %s has no tag %s, so only its weights are checked: register it again with `make repro`",
+            version.version,
+            tag,
+        )
+
+
+def _check(version: "ModelVersion", tag: str, actual: str, what: str) -> None:
+    expected = version.tags.get(tag, "")
+    if actual != expected:
         raise RegistryError(
-            f"version {version.version} is rejected: the sha256 of its {weights.name} is {actual[:12]}, but"
-            f" {registered[:12]} was registered: see `python -m bentos.sentiment.promote -h`"
+            f"version {version.version} is rejected: the sha256 of its {what} is {actual[:12]}, but"
+            f" {expected[:12]} was registered: see `python -m bentos.sentiment.promote -h`"
         )

@@ -8,9 +8,10 @@ from typing import Self
 
 from bentos.sentiment import metrics
 from bentos.sentiment.cache import Cache
-from bentos.sentiment.champion import files, store
+from bentos.sentiment.champion import files, golden, store
 from bentos.sentiment.champion.store import StoredModel
 from bentos.sentiment.engine import Engine, Prediction
+from bentos.sentiment.registry import RegistryError
 from bentos.sentiment.settings import Settings
 
 logger = logging.getLogger("bentoml.sentiment")
@@ -26,9 +27,14 @@ class LoadedModel:
 
     @classmethod
     def load(cls, stored: StoredModel, settings: Settings) -> Self:
-        """Load and warm up, in about a second. Raises whatever OpenVINO or the tokenizer raise."""
+        """Load and warm up, in about a second. Raises whatever OpenVINO or the tokenizer raise.
+
+        Raises RegistryError if a golden text gets another answer than when the version was registered.
+        """
         engine = Engine(stored.folder, engine_threads(settings))
         engine.warm_up()
+        for wrong in golden.objections(engine, stored.golden):
+            raise RegistryError(f"it answers otherwise than when it was registered: {wrong}")
         return cls(stored, engine, Cache(settings.cache_texts))
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:

@@ -1,6 +1,6 @@
 """Model versions in BentoML's local model store, so that serving can start while MLflow is down.
 
-A version is stored as `sentiment:<version>-<first 12 digits of the sha256 of its weights>`. It is never
+A version is stored as `sentiment:<version>-<first 12 digits of the sha256 of its files>`. It is never
 overwritten, and version 3 of another registry has another tag. Beside BentoML's `latest`, each registry has
 two pointer files: `champion-<hash of its URI>` names its last known champion, `served-<hash of its URI>` the
 last champion that could also be loaded.
@@ -11,8 +11,8 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class StoredModel:
     tag: str
     version: str
     folder: Path
+    golden: Mapping[str, float] = field(default_factory=dict)
+    """A few texts with their probabilities of being positive."""
 
 
 @contextlib.contextmanager
@@ -53,17 +55,24 @@ def locked() -> Iterator[None]:
         ) from error
 
 
-def add(folder: Path, version: str, tracking_uri: str) -> StoredModel:
+def add(
+    folder: Path, version: str, identity: str, golden: Mapping[str, float], tracking_uri: str
+) -> StoredModel:
     """Copy a serving folder, already checked, into the store."""
     trained = [f"model/{name}" for name in cuda.FILES if (folder / "model" / name).is_file()]
     hashes = {name: sha256(folder / name) for name in (*FILES, *trained)}
-    metadata = {"version": version, "registry": without_credentials(tracking_uri), "sha256": hashes}
-    name = tag(version, hashes["model.bin"])
+    metadata = {
+        "version": version,
+        "registry": without_credentials(tracking_uri),
+        "sha256": hashes,
+        "golden": dict(golden),
+    }
+    name = tag(version, identity)
     with bentoml.models.create(name, metadata=metadata) as model:
         for file in hashes:
             Path(model.path_of(file)).parent.mkdir(exist_ok=True)
             shutil.copyfile(folder / file, model.path_of(file))
-    return StoredModel(name, version, _folder() / name.partition(":")[2])
+    return StoredModel(name, version, _folder() / name.partition(":")[2], dict(golden))
 
 
 def find(name: str) -> StoredModel | None:
@@ -77,7 +86,8 @@ def find(name: str) -> StoredModel | None:
         metadata: dict[str, Any] = model.info.metadata
         hashes: dict[str, str] = metadata["sha256"]
         if all(sha256(Path(model.path_of(file))) == hashes[file] for file in {*FILES, *hashes}):
-            return StoredModel(name, metadata["version"], Path(model.path))
+            golden = metadata.get("golden", {})  # missing in stores of earlier releases
+            return StoredModel(name, metadata["version"], Path(model.path), golden)
     except (BentoMLException, KeyError, FileNotFoundError):
         pass
     shutil.rmtree(_folder() / name.partition(":")[2], ignore_errors=True)
@@ -106,13 +116,24 @@ def mark_served(model: StoredModel, tracking_uri: str) -> None:
         _write(_pointer("served", tracking_uri), model)
 
 
-def tag(version: str, weights_sha256: str) -> str:
-    return f"{MODEL}:{version}-{weights_sha256[:12]}"
+def tag(version: str, sha256: str) -> str:
+    return f"{MODEL}:{version}-{sha256[:12]}"
 
 
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_sha256(folder: Path, but: Path | None = None) -> str:
+    """Return the sha256 of the lines that `sha256sum` prints for the folder's files, sorted by path.
+
+    Files in the folder `but` are left out.
+    """
+    files = [path for path in folder.rglob("*") if path.is_file() and but not in path.parents]
+    names = sorted(path.relative_to(folder).as_posix() for path in files)
+    lines = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _folder() -> Path:

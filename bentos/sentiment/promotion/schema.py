@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from bentos.sentiment.champion import golden, registered
 from bentos.sentiment.champion.loaded import engine_threads
 from bentos.sentiment.engine import Engine
 from bentos.sentiment.promotion.evaluated_version import EvaluatedVersion
@@ -22,7 +23,7 @@ LABELS = {"negative", "positive"}
 SIGNATURE = "string -> label: string, score: double"
 CONTRACT = (
     f"{SIGNATURE}; labels negative, positive; max_tokens at least {SPECIAL + 1}; windows at least 1;"
-    " answers in order"
+    " answers in order; golden texts answered as registered"
 )
 LIFTS = "export it again with `make repro` and the current code, or use --force"
 
@@ -40,7 +41,7 @@ def judge(candidate: EvaluatedVersion, folder: Path, settings: Settings) -> Verd
     if found != SIGNATURE:
         says = f"the MLflow signature of version {candidate.number} is {found}; required: {SIGNATURE}"
         return refused(GATE, found, SIGNATURE, says, LIFTS)
-    if wrong := next(objections(folder, settings), ""):
+    if wrong := next(objections(candidate, folder, settings), ""):
         says = f"the service cannot run version {candidate.number}: {wrong}; required: {CONTRACT}"
         return refused(GATE, wrong, CONTRACT, says, LIFTS)
     return passed(GATE, found, CONTRACT, f"version {candidate.number} matches the service")
@@ -62,7 +63,7 @@ def column(spec: dict[str, Any]) -> str:
     return f"{spec['name']}: {spec['type']}" if spec.get("name") else str(spec["type"])
 
 
-def objections(folder: Path, settings: Settings) -> Iterator[str]:
+def objections(candidate: EvaluatedVersion, folder: Path, settings: Settings) -> Iterator[str]:
     """Yield the reasons why the service cannot run these files."""
     try:
         serving = json.loads((folder / "serving.json").read_text(encoding="utf-8"))
@@ -72,7 +73,9 @@ def objections(folder: Path, settings: Settings) -> Iterator[str]:
         for name, value, minimum in (("max_tokens", max_tokens, SPECIAL + 1), ("windows", windows, 1)):
             if type(value) is not int or value < minimum:
                 yield f"serving.json: {name} is {value!r}"
-        yield from wrong_outputs(Engine(folder, engine_threads(settings)), max_tokens * windows)
+        engine = Engine(folder, engine_threads(settings))
+        yield from wrong_outputs(engine, max_tokens * windows)
+        yield from golden.objections(engine, registered.golden(candidate.version.tags))
     except Exception as error:  # OpenVINO, the tokenizer or JSON would raise it in serving too
         yield f"{type(error).__name__}: {line(error)}"
 

@@ -1,8 +1,11 @@
 """The choice of the challenger and its reason, in a real MLflow store, also by concurrent processes."""
 
+import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import mlflow
 import pytest
@@ -11,8 +14,10 @@ from mlflow.entities import Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 
 from pipelines.core.errors import PipelineError
+from pipelines.core.mlflow_store import logged_model
 from pipelines.register import candidates
 from pipelines.register.description import REPORT
+from pipelines.register.evidence import TEXTS
 from pipelines.register.registry import register, version_of
 from tests.bentos.conftest import Registry, copy, serve_registry
 from tests.pipelines.concurrency import register_run, run_concurrently
@@ -199,6 +204,33 @@ def test_registering_again_changes_nothing(client: MlflowClient) -> None:
     run = log(client)
     before = dict(challenger_after(client, run))
     assert dict(challenger_after(client, run)) == before
+
+
+def test_a_version_has_evidence_of_its_files_and_answers(client: MlflowClient) -> None:
+    """The hash is that of `cd serving; sha256sum * | sha256sum`."""
+    run = log(client)
+    version = challenger_after(client, run)
+    folder = Path(urlsplit(version_source(client, run)).path) / "serving"
+    command = "LC_ALL=C; sha256sum * | sha256sum"
+    printed = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, check=True)
+    assert version.tags["serving_sha256"] == printed.stdout.split()[0]
+    probabilities = json.loads(version.tags["golden"])
+    assert [probabilities[text] > 0.5 for text in TEXTS] == [True, False, True, False]
+
+
+def test_a_version_registered_without_evidence_gets_it_once(client: MlflowClient) -> None:
+    run = log(client)
+    version = challenger_after(client, run)
+    for tag in ("serving_sha256", "golden"):
+        client.delete_model_version_tag("sentiment", version.version, tag)
+    assert dict(challenger_after(client, run).tags) == dict(version.tags)
+    labels = Path(urlsplit(version_source(client, run)).path) / "serving" / "serving.json"
+    labels.write_text(labels.read_text().replace("positive", "negative"))
+    assert dict(challenger_after(client, run).tags) == dict(version.tags), "never replaced"
+
+
+def version_source(client: MlflowClient, run: Run) -> str:
+    return str(logged_model(client, run.info.run_id).artifact_location)
 
 
 def register_all(uri: str, accuracies: list[float | None], run: Run) -> None:
