@@ -24,6 +24,8 @@ THREADS_PER_STREAM = 2
 class OpenVinoModel:
     """The model in `folder`/model.xml and model.bin, run with `threads` threads; 0 uses every core."""
 
+    device = "cpu"
+
     def __init__(self, folder: Path, max_tokens: int, threads: int = 0) -> None:
         self._widths = [*(width for width in WIDTHS if width < max_tokens), max_tokens]
         threads = threads or len(os.sched_getaffinity(0))

@@ -44,6 +44,10 @@ class TorchModel:
         )
         self._model = model.to(self._device).eval()
 
+    @property
+    def device(self) -> str:
+        return self._device.type
+
     def logits(self, windows: Sequence[list[int]]) -> NDArray[np.float32]:
         """Return logits [windows, labels] for windows sorted by length, longest first."""
         return np.concatenate([self._infer(windows[rows]) for rows in sub_batches([*map(len, windows)])])

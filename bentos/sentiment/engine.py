@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from bentos.sentiment import cuda
 from bentos.sentiment.cpu import OpenVinoModel
 from bentos.sentiment.windows import SPECIAL, windows
 
+logger = logging.getLogger("bentoml.sentiment")
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -27,6 +30,10 @@ class Prediction:
 
 class Model(Protocol):
     """A loaded model."""
+
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda`."""
 
     def logits(self, windows: Sequence[list[int]]) -> NDArray[np.float32]:
         """Return logits [windows, labels]. Windows are lists of token ids, longest first."""
@@ -70,6 +77,11 @@ class Engine:
         """Run the initialization that the first texts would otherwise trigger."""
         self._model.warm_up()
 
+    @property
+    def device(self) -> str:
+        """The device that runs the model: `cpu` or `cuda`."""
+        return self._model.device
+
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
@@ -93,9 +105,18 @@ class Engine:
 
 
 def load(folder: Path, max_tokens: int, threads: int) -> Model:
-    """Load the model on a GPU if possible, otherwise on the CPU."""
+    """Load the model on a GPU if possible, otherwise on the CPU.
+
+    A GPU counts only once it has answered: PyTorch may be built for CPUs, or for another driver.
+    """
     if (folder / "model").is_dir() and cuda.is_present():
-        return cuda.TorchModel(folder)
+        try:
+            model = cuda.TorchModel(folder)
+            model.warm_up()
+        except Exception as error:
+            logger.warning("the GPU cannot be used, the model runs on the CPU: %s", error)
+        else:
+            return model
     return OpenVinoModel(folder, max_tokens, threads)
 
 

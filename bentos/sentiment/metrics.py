@@ -13,6 +13,12 @@ MODEL_WORKERS = Gauge(
     ["model_version"],
     multiprocess_mode="livesum",
 )
+DEVICE_WORKERS = Gauge(
+    "sentiment_device_workers",
+    "Workers that run the model on this device: cpu or cuda",
+    ["device"],
+    multiprocess_mode="livesum",
+)
 MODEL_SWAPS = Counter("sentiment_model_swaps", "New champions swapped in by a running worker")
 MODEL_REFUSALS = Counter(
     "sentiment_model_refusals", "Champions that a worker could not fetch or load", ["model_version"]

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import logging
 import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -51,7 +52,22 @@ def test_the_trained_and_the_exported_form_agree(both: Path, serving: list[Path]
 def test_without_a_gpu_the_trained_form_is_not_loaded(both: Path) -> None:
     shutil.copytree(both.parent / "model", both / "model")
     assert not cuda.is_present()
-    assert type(Engine(both)._model).__name__ == "OpenVinoModel"
+    assert Engine(both).device == "cpu"
+
+
+def test_a_gpu_that_pytorch_cannot_use_leaves_the_model_on_the_cpu(
+    both: Path, serving: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A host with a driver, and with the PyTorch for CPUs that these tests run with."""
+    shutil.copytree(both.parent / "model", both / "model")
+    monkeypatch.setattr(cuda, "is_present", lambda: True)
+    monkeypatch.setattr(logging.getLogger("bentoml"), "propagate", True)
+    engine = Engine(both)
+    assert engine.device == "cpu"
+    np.testing.assert_allclose(
+        engine.probabilities(REVIEWS), Engine(serving[SEED]).probabilities(REVIEWS), atol=1e-5
+    )
+    assert "the GPU cannot be used, the model runs on the CPU: " in caplog.text
 
 
 def test_a_sub_batch_has_no_more_tokens_than_allowed() -> None:

@@ -98,6 +98,7 @@ def test_a_promotion_and_a_rollback_under_load(
     assert {answer for sent, answer in clients.versions if sent > rolled_back} == {old}
     assert watching.metric("sentiment_model_swaps_total") == swaps + 2
     assert (workers(watching, old), workers(watching, new)) == (1, 0)
+    assert watching.metric('sentiment_device_workers{device="cpu"}') == 1
     assert f"version {new} has replaced version {old}" in watching.log.read_text()
 
 

@@ -33,7 +33,7 @@ class ChampionWatcher:
         self._rejected: ChampionVersion | None = None
         self._polls_to_retry = 0
         self._reachable = True
-        metrics.MODEL_WORKERS.labels(loaded.stored.version).set(1)
+        count(loaded, 1)
         metrics.REGISTRY_REACHABLE.set(1)
         logs.Context.model_version = loaded.stored.version
 
@@ -102,9 +102,9 @@ class ChampionWatcher:
         # In a thread, because the store's lock is held for as long as a download takes.
         await asyncio.to_thread(mark, new.stored, self._settings.tracking_uri)
         old, retired = self.current.stored, [self.current]
+        count(self.current, 0)
         self.current = new
-        metrics.MODEL_WORKERS.labels(old.version).set(0)
-        metrics.MODEL_WORKERS.labels(new.stored.version).set(1)
+        count(new, 1)
         metrics.MODEL_SWAPS.inc()
         logs.Context.model_version = new.stored.version
         self._rejected = None
@@ -123,6 +123,12 @@ class ChampionWatcher:
             )
         metrics.MODEL_REFUSALS.labels(champion.version).inc()
         self._rejected, self._polls_to_retry = champion, RETRY_POLLS
+
+
+def count(model: LoadedModel, workers: int) -> None:
+    """Export whether this worker serves the model, and its device."""
+    metrics.MODEL_WORKERS.labels(model.stored.version).set(workers)
+    metrics.DEVICE_WORKERS.labels(model.engine.device).set(workers)
 
 
 def find(tag: str) -> StoredModel | None:
