@@ -25,6 +25,7 @@ from tests.bentos.registration import register
 from tests.trained import make_once
 
 ROOT = Path(__file__).resolve().parents[2]
+SERVICE = "bentos.sentiment.service"
 READY_SECONDS = 120  # on a busy machine; an idle one needs 5
 
 
@@ -239,12 +240,12 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 
 
 @contextlib.contextmanager
-def serve(registry: Registry, **settings: str) -> Iterator[Server]:
+def serve(registry: Registry, module: str = SERVICE, **settings: str) -> Iterator[Server]:
     """Start `bentoml serve`, wait for /readyz, and stop all its processes at the end."""
     port, log = free_port(), registry.folder / f"serve-{time.monotonic_ns()}.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            serve_command(port),
+            serve_command(port, module),
             cwd=ROOT,
             env=registry.environment | settings,
             stdout=output,
@@ -285,9 +286,9 @@ def serve_registry(database: Path, folder: Path) -> Iterator[MlflowServer]:
         stop(process)
 
 
-def serve_command(port: int) -> list[str]:
-    target = "bentos.sentiment.service:Sentiment"
-    return [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
+def serve_command(port: int, module: str = SERVICE) -> list[str]:
+    address = ["--host", "127.0.0.1", "--port", str(port)]
+    return [sys.executable, "-m", "bentoml", "serve", f"{module}:Sentiment", *address]
 
 
 def wait_until(url: str, process: subprocess.Popen[str], log: Path) -> None:

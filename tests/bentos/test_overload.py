@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
@@ -101,6 +102,30 @@ def test_requests_in_flight_are_answered_before_shutdown(offline: Registry) -> N
             for connection in connections:
                 assert connection.recv(100).startswith(b"HTTP/1.1 200")
         server.process.wait(READY_SECONDS)
+
+
+def test_a_hanging_engine_is_neither_ready_nor_alive_until_it_goes_on(
+    offline: Registry, tmp_path: Path
+) -> None:
+    """/readyz fails after SENTIMENT_TIMEOUT_SECONDS, /livez after four times that."""
+    hanging = tmp_path / "hanging"
+    settings = {"HANG_WHILE": str(hanging), "SENTIMENT_TIMEOUT_SECONDS": "2"}
+    with serve(offline, "tests.bentos.hanging", **settings) as server:
+
+        def status(path: str) -> int:
+            return server.client.get(path).status_code
+
+        hanging.touch()
+        started = time.monotonic()
+        assert server.classify(["good"]).status_code == 504
+        wait_for(lambda: status("/readyz") == 503, "the failure of /readyz")
+        if time.monotonic() - started < 7:
+            assert status("/livez") == 200
+        wait_for(lambda: status("/livez") == 503, "the failure of /livez")
+        assert time.monotonic() - started > 8
+        assert "has been unanswered for" in server.client.get("/readyz").text
+        hanging.unlink()
+        wait_for(lambda: status("/readyz") == status("/livez") == 200, "the recovery")
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from bentoml._internal.server.http.traffic import MaxConcurrencyMiddleware, Time
 from bentoml.exceptions import ServiceUnavailable
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,6 +25,9 @@ from bentos.sentiment.server.paths import KnownPathsMiddleware
 from bentos.sentiment.settings import Settings
 
 T = TypeVar("T")
+
+TIMEOUTS_UNTIL_DEAD = 4
+"""/readyz fails when a request is older than SENTIMENT_TIMEOUT_SECONDS, /livez when it is this much older."""
 
 
 class AppFactory(ServiceAppFactory):  # type: ignore[misc]
@@ -42,6 +46,22 @@ class AppFactory(ServiceAppFactory):  # type: ignore[misc]
         app: Starlette = super().__call__()
         app.add_middleware(KnownPathsMiddleware, routes=app.routes)  # outermost
         return app
+
+    async def readyz(self, request: Request) -> Response:
+        """Fail while the engine is stuck on a request whose client has given up, so that no more are sent."""
+        self._require_progress_within(self.timeout)
+        response: Response = await super().readyz(request)
+        return response
+
+    async def livez(self, request: Request) -> Response:
+        """Fail when waiting longer has not helped, so that an orchestrator restarts the container."""
+        self._require_progress_within(TIMEOUTS_UNTIL_DEAD * self.timeout)
+        response: Response = await super().livez(request)
+        return response
+
+    def _require_progress_within(self, seconds: float) -> None:
+        if (oldest := self._queue.oldest_seconds()) > seconds:
+            raise HTTPException(503, f"a request has been unanswered for {oldest:.0f} seconds")
 
     async def metrics(self, request: Request) -> Response:
         """Answer /metrics. A killed worker is forgotten first: its replacement would count twice."""

@@ -31,6 +31,7 @@ class EagerDispatcher(CorkDispatcher[Sequence[str], Sequence[Any]]):
         super().__init__(max_latency_ms, max_batch_size, fallback=_cancelled, get_batch_size=len)
         self._texts = 0  # queued or in the engine
         self._recent_texts = self._recent_seconds = 0.0
+        self._running: tuple[TextJob, ...] = ()
 
     def seconds(self) -> float:
         """Return the estimated time for all queued and running texts, at the throughput of recent batches."""
@@ -42,6 +43,11 @@ class EagerDispatcher(CorkDispatcher[Sequence[str], Sequence[Any]]):
         Two batches are always admitted, so that one slow batch does not block all requests.
         """
         return self._texts >= 2 * self.max_batch_size and self.seconds() > self.max_latency / 2
+
+    def oldest_seconds(self) -> float:
+        """Return how long the oldest request has been queued or in the engine; its client may have left."""
+        jobs = (*self._running, *self._queue)
+        return time.time() - min(job.enqueue_time for job in jobs) if jobs else 0.0
 
     async def controller(self) -> None:
         while True:
@@ -64,7 +70,11 @@ class EagerDispatcher(CorkDispatcher[Sequence[str], Sequence[Any]]):
 
     async def outbound_call(self, inputs_info: tuple[TextJob, ...], training: bool = False) -> None:
         started = time.perf_counter()
-        await super().outbound_call(inputs_info, training)
+        self._running = inputs_info
+        try:
+            await super().outbound_call(inputs_info, training)
+        finally:
+            self._running = ()
         texts = sum(len(job.data) for job in inputs_info)
         if texts < self.max_batch_size / 2:  # small batches take several times as long per text
             return
