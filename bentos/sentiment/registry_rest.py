@@ -1,6 +1,5 @@
 """The MLflow registry over its REST API: a request takes a millisecond, importing MLflow's client seconds."""
 
-import os
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -9,6 +8,7 @@ import httpx
 
 from bentos.sentiment.champion import registered, store
 from bentos.sentiment.registry import MODEL, no_champion, unreachable
+from bentos.sentiment.registry_access import login, tls
 from bentos.sentiment.settings import Settings
 
 PATH = "/api/2.0/mlflow/registered-models/alias"
@@ -32,13 +32,7 @@ class RestClient:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-        user = os.environ.get("MLFLOW_TRACKING_USERNAME")
-        self._http = httpx.Client(
-            timeout=settings.registry_timeout_seconds,
-            auth=(user, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if user else None,
-            headers={"Authorization": f"Bearer {token}"} if token else None,
-        )
+        self._http = httpx.Client(timeout=settings.registry_timeout_seconds, auth=login(), verify=tls())
 
     def champion(self) -> ChampionVersion:
         """Raises RegistryError if the server is unreachable, NoChampionError if no version is champion."""

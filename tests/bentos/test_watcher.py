@@ -123,6 +123,17 @@ def test_a_broken_champion_is_rejected_and_the_next_one_served(
     wait_for(lambda: version(watching) == new, "the promotion")
 
 
+def test_a_removed_alias_is_no_outage(mlflow: MlflowServer, watching: Server) -> None:
+    old = version(watching)
+    mlflow.client.delete_registered_model_alias("sentiment", "champion")
+    wait_for(lambda: "no version of 'sentiment' is champion" in watching.log.read_text(), "the log line")
+    time.sleep(0.5)  # some polls
+    assert watching.metric("sentiment_registry_reachable") == 1
+    assert version(watching) == old
+    assert watching.log.read_text().count("no version of 'sentiment' is champion") == 1
+    mlflow.client.set_registered_model_alias("sentiment", "champion", old)
+
+
 def test_a_champion_with_other_weights_than_registered_is_rejected(
     mlflow: MlflowServer, watching: Server, serving: list[Path]
 ) -> None:

@@ -11,7 +11,7 @@ from bentos.sentiment.champion import store
 from bentos.sentiment.champion.loaded import LoadedModel
 from bentos.sentiment.champion.store import StoredModel
 from bentos.sentiment.promotion.history_rest import RestHistory
-from bentos.sentiment.registry import RegistryError
+from bentos.sentiment.registry import NoChampionError, RegistryError
 from bentos.sentiment.registry_rest import ChampionVersion, RestClient, is_server
 from bentos.sentiment.settings import ROOT, Settings
 
@@ -33,6 +33,7 @@ class ChampionWatcher:
         self._rejected: ChampionVersion | None = None
         self._polls_to_retry = 0
         self._reachable = True
+        self._failure: type[RegistryError] | None = None
         count(loaded, 1)
         metrics.REGISTRY_REACHABLE.set(1)
         logs.Context.model_version = loaded.stored.version
@@ -70,13 +71,9 @@ class ChampionWatcher:
         try:
             champion = await asyncio.to_thread(client.champion)
         except RegistryError as error:
-            if self._reachable:  # one log line per outage
-                logger.warning("%s. Still serving version %s", error, self.current.stored.version)
-            self._reachable = False
-            metrics.REGISTRY_REACHABLE.set(0)
+            self._remember(error, reachable=isinstance(error, NoChampionError))
             return
-        self._reachable = True
-        metrics.REGISTRY_REACHABLE.set(1)
+        self._remember(None, reachable=True)
         if champion.tag == self.current.stored.tag:
             self._rejected = None
             return
@@ -87,6 +84,14 @@ class ChampionWatcher:
             await self._swap(await self._load(champion))
         except Exception as error:  # whatever fails, the current model stays
             self._reject(champion, error)
+
+    def _remember(self, error: RegistryError | None, *, reachable: bool) -> None:
+        """Export whether the registry answers, which it also does if no version is champion."""
+        if error and type(error) is not self._failure:  # one log line per outage
+            logger.warning("%s. Still serving version %s", error, self.current.stored.version)
+        self._failure = type(error) if error else None
+        self._reachable = reachable
+        metrics.REGISTRY_REACHABLE.set(reachable)
 
     async def _load(self, champion: ChampionVersion) -> LoadedModel:
         """Fetch, load and warm up while requests go on. After a rollback the version is in the store."""
