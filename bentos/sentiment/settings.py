@@ -73,6 +73,12 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         default=8 * 2**20, ge=1, description="Maximum size of a request body; a larger one is answered 413."
     )
+    max_total_body_bytes: int = Field(
+        default=64 * 2**20,
+        ge=1,
+        description="Maximum size of the bodies of all concurrent requests of a worker; beyond it they are"
+        " answered 429.",
+    )
     cache_texts: int = Field(
         default=10_000, ge=0, description="Number of predictions cached by text; 0 disables the cache."
     )

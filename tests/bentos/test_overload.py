@@ -128,6 +128,22 @@ def test_a_hanging_engine_is_neither_ready_nor_alive_until_it_goes_on(
         wait_for(lambda: status("/readyz") == status("/livez") == 200, "the recovery")
 
 
+def test_the_bodies_in_flight_are_limited_together(offline: Registry, tmp_path: Path) -> None:
+    """Two bodies of 600 bytes, of which the memory holds one; it is free again after the answer."""
+    hanging = tmp_path / "hanging"
+    limits = {"SENTIMENT_MAX_TOTAL_BODY_BYTES": "1000", "SENTIMENT_TIMEOUT_SECONDS": "5"}
+    with serve(offline, "tests.bentos.hanging", HANG_WHILE=str(hanging), **limits) as server:
+        hanging.touch()
+        with ThreadPoolExecutor(2) as pool:
+            responses = list(pool.map(server.classify, [["a" * 580], ["b" * 580]]))
+        refused, late = sorted(responses, key=lambda response: response.status_code)
+        assert (refused.status_code, late.status_code) == (429, 504)
+        assert "the bodies of other requests fill the memory" in refused.text
+        assert int(refused.headers["Retry-After"]) >= 1
+        hanging.unlink()
+        wait_for(lambda: server.classify(["c" * 580]).status_code == 200, "an answer")
+
+
 @pytest.fixture(scope="module")
 def limited(offline: Registry) -> Iterator[Server]:
     """One request at a time, two texts of 10 characters, 1000 bytes, 4 seconds."""

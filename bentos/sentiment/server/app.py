@@ -87,6 +87,7 @@ class AppFactory(ServiceAppFactory):  # type: ignore[misc]
             queue=self._queue,
             limit=self.max_concurrency,
             body_bytes=Settings().max_body_bytes,
+            total_bytes=Settings().max_total_body_bytes,
             seconds=self.timeout,
         )
         request_id = Middleware(CorrelationIdMiddleware, validator=is_request_id)
