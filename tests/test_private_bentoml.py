@@ -13,7 +13,7 @@ import pytest
 
 from tests.project import ROOT
 
-PRIVATE = {
+PRIVATE: dict[str, dict[str, tuple[str, ...]]] = {
     "_bentoml_impl.server.app": {
         "ServiceAppFactory": (
             *("__call__", "livez", "metrics", "middlewares", "readyz"),  # overridden
