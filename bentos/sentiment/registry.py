@@ -100,6 +100,13 @@ def unreachable(settings: Settings, error: Exception) -> RegistryError:
     )
 
 
+def too_slow(settings: Settings) -> RegistryError:
+    return RegistryError(
+        f"MLflow at {without_credentials(settings.tracking_uri)} has not delivered the champion within"
+        f" {settings.fetch_seconds:g} seconds: see its log, or set SENTIMENT_FETCH_SECONDS"
+    )
+
+
 def without_credentials(uri: str) -> str:
     """Return the URI without credentials, safe to log."""
     parts = urlsplit(uri)

@@ -1,6 +1,7 @@
 """The Bento: POST /classify returns the champion's label for each text."""
 
 import asyncio
+import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import bentoml
 from bentoml.validators import ContentType
 from pydantic import BaseModel, Field
 
-from bentos.sentiment import logs
+from bentos.sentiment import logs, registry
 from bentos.sentiment.champion import files
 from bentos.sentiment.champion.loaded import LoadedModel, load_at_start
 from bentos.sentiment.champion.watcher import ChampionWatcher
@@ -79,7 +80,12 @@ class Sentiment:
         if settings.log_format == "json":
             logs.write_json()
         with ProcessPoolExecutor(max_workers=1) as child:
-            child.submit(files.fetch, settings).result()
+            try:
+                child.submit(files.fetch, settings).result(settings.fetch_seconds)
+            except TimeoutError:
+                for process in multiprocessing.active_children():
+                    process.kill()  # which releases the store's lock
+                files.last_champion(settings, registry.too_slow(settings))
 
     def __init__(self) -> None:
         """Load the model. The server answers nothing, not even /livez, before this returns."""

@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     registry_timeout_seconds: int = Field(
         default=5, ge=1, description="Timeout of one request to MLflow; a failed request is retried once."
     )
+    fetch_seconds: float = Field(
+        default=600.0,
+        gt=0,
+        description="Time limit for fetching a champion; after it the last one is served.",
+    )
     poll_seconds: float = Field(
         default=5.0,
         ge=0,

@@ -1,14 +1,19 @@
 """`bentoml serve` from start to the first answer, or to an error with a remedy."""
 
+import contextlib
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from benchmarks.processes import free_port
-from bentos.sentiment.champion import files
+from bentos.sentiment.champion import files, store, watcher
+from bentos.sentiment.registry import RegistryError
 from bentos.sentiment.settings import Settings
 from tests.bentos.conftest import READY_SECONDS, ROOT, Registry, Server, serve, serve_command
 from tests.bentos.reviews import REVIEWS
@@ -30,6 +35,45 @@ def test_a_restart_with_mlflow_down_is_ready_and_warm(
         [answer] = server.classify(["A good film."]).json()
         assert answer["model_version"] == "1"
         assert "Serving version 1, the last champion, from the local store" in server.log.read_text()
+
+
+@contextlib.contextmanager
+def trickling_server() -> Iterator[str]:
+    """A server that sends a header every half second and never ends, so that no timeout of a read applies."""
+    stopped = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            with contextlib.suppress(OSError):
+                while not stopped.wait(0.5):
+                    self.wfile.write(b"x: y\r\n")
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        stopped.set()
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_registry_that_never_ends_its_answer_delays_a_start_but_prevents_none(
+    registry: Registry, serving: list[Path]
+) -> None:
+    with trickling_server() as uri:
+        store.mark_champion(store.add(serving[0], "7", "ab" * 32, {}, uri), uri)
+        limits = {"SENTIMENT_FETCH_SECONDS": "3", "SENTIMENT_POLL_SECONDS": "0"}
+        with serve(registry, MLFLOW_TRACKING_URI=uri, **limits) as server:
+            [answer] = server.classify(["A good film."]).json()
+            assert answer["model_version"] == "7"
+            assert "has not delivered the champion within 3 seconds" in server.log.read_text()
+
+
+async def test_a_running_worker_gives_up_fetching_too(settings: Settings) -> None:
+    with trickling_server() as uri, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(RegistryError, match="within 3 seconds"):
+            await watcher.fetch(settings.model_copy(update={"fetch_seconds": 3}))
 
 
 def slowest_of_20(server: Server, prefix: str) -> float:

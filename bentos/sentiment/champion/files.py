@@ -32,12 +32,17 @@ def fetch(settings: Settings) -> StoredModel:
     except NoChampionError:
         raise
     except RegistryError as error:
-        last = store.last_champion(settings.tracking_uri)
-        if last is None:
-            raise
-        logger.warning("%s. Serving version %s, the last champion, from the local store", error, last.version)
-        return last
+        return last_champion(settings, error)
     return model
+
+
+def last_champion(settings: Settings, error: RegistryError) -> StoredModel:
+    """Return the last champion from the local store, and log why. Raises the error if there is none."""
+    last = store.last_champion(settings.tracking_uri)
+    if last is None:
+        raise error
+    logger.warning("%s. Serving version %s, the last champion, from the local store", error, last.version)
+    return last
 
 
 def current(settings: Settings) -> StoredModel:

@@ -11,7 +11,7 @@ from bentos.sentiment.champion import store
 from bentos.sentiment.champion.loaded import LoadedModel
 from bentos.sentiment.champion.store import StoredModel
 from bentos.sentiment.promotion.history_rest import RestHistory
-from bentos.sentiment.registry import NoChampionError, RegistryError
+from bentos.sentiment.registry import NoChampionError, RegistryError, too_slow
 from bentos.sentiment.registry_rest import ChampionVersion, RestClient, is_server
 from bentos.sentiment.settings import ROOT, Settings
 
@@ -97,7 +97,7 @@ class ChampionWatcher:
         """Fetch, load and warm up while requests go on. After a rollback the version is in the store."""
         model = await asyncio.to_thread(find, champion.tag)
         if model is None:
-            model = await asyncio.to_thread(find, tag := await fetch())
+            model = await asyncio.to_thread(find, tag := await fetch(self._settings))
             if model is None:
                 raise RegistryError(f"{tag} was removed from the local store")
         return await asyncio.to_thread(LoadedModel.load, model, self._settings)
@@ -146,7 +146,7 @@ def mark(model: StoredModel, tracking_uri: str) -> None:
     store.mark_served(model, tracking_uri)
 
 
-async def fetch() -> str:
+async def fetch(settings: Settings) -> str:
     """Store the champion in a child process, and return its tag. Raises RegistryError."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -156,10 +156,13 @@ async def fetch() -> str:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        output, errors = await process.communicate()
+        async with asyncio.timeout(settings.fetch_seconds):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        raise too_slow(settings) from None
     finally:
         if process.returncode is None:
-            process.kill()  # the worker is shutting down
+            process.kill()  # which releases the store's lock
     if process.returncode:
         raise RegistryError(errors.decode().strip().rpartition("\n")[2])
     return output.decode().split()[-1]
