@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -320,6 +321,59 @@ async def test_the_old_model_is_not_freed_on_the_event_loop(
     await watcher._swap(LoadedModel.load(stored, settings))
     assert threads
     assert threads != [threading.get_ident()]
+
+
+def stored_versions(registry: Registry) -> set[str]:
+    folders = (registry.folder / "bentoml" / "models" / "sentiment").iterdir()
+    return {folder.name.partition("-")[0] for folder in folders if folder.is_dir()}
+
+
+def test_old_versions_are_removed_but_not_the_champion_the_previous_or_the_last_few(
+    settings: Settings, registry: Registry, serving: list[Path]
+) -> None:
+    for _ in range(4):
+        registry.promote(serving[0])
+        files.fetch(settings)
+    registry.client.set_registered_model_alias("sentiment", "champion", "3")
+    store.mark_served(files.fetch(settings), settings.tracking_uri)  # version 4 is `previous` now
+    for _ in range(store.KEPT + 2):  # stored, but refused by the workers
+        registry.promote(serving[1])
+        files.current(settings)
+    assert stored_versions(registry) == {"3", "4", "7", "8", "9"}
+    registry.disappear()
+    assert files.fetch(settings).version == "3"
+
+
+def test_a_version_in_use_is_not_removed(settings: Settings, registry: Registry, serving: list[Path]) -> None:
+    """Such as one that another worker serves or loads, or that `promote` measures."""
+
+    def promote_some() -> None:
+        for _ in range(store.KEPT + 1):
+            registry.promote(serving[0])
+            files.fetch(settings)
+
+    registry.promote(serving[0])
+    used = files.fetch(settings)
+    promote_some()
+    assert stored_versions(registry) == {"1", "3", "4", "5"}
+    copied = deepcopy(used)
+    del used
+    promote_some()
+    assert "1" in stored_versions(registry), "a copy is a use of its own"
+    del copied
+    promote_some()
+    assert stored_versions(registry) == {"11", "12", "13"}
+
+
+def test_a_version_that_cannot_be_removed_is_no_reason_to_refuse_a_champion(
+    settings: Settings, registry: Registry, serving: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(store, "prune", fail)
+    registry.promote(serving[0])
+    assert files.fetch(settings).version == "1"
 
 
 def test_registries_that_share_a_store_do_not_mix(

@@ -83,13 +83,18 @@ def _store(version: "ModelVersion", settings: Settings) -> StoredModel:
     if model := store.find(_tag(version)):
         return model
     with _downloaded(version, settings) as folder:
-        return store.add(
+        model = store.add(
             folder,
             str(version.version),
             registered.identity(version.tags),
             registered.golden(version.tags),
             settings.tracking_uri,
         )
+    try:
+        store.prune()
+    except OSError as error:  # the new version is stored all the same
+        logger.warning("old versions in the local store cannot be removed: %s", error)
+    return model
 
 
 def _tag(version: "ModelVersion") -> str:
