@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from bentoml.exceptions import BentoMLException
 
@@ -123,7 +123,7 @@ def reason(settings: Settings, error: Exception) -> str:
 def _check_uri(uri: str) -> None:
     """Reject URIs that MLflow would silently create, take for a folder, or retry for an hour (a database)."""
     scheme, _, rest = uri.partition("://")
-    database = Path(rest.removeprefix("/").partition("?")[0])
+    database = Path(unquote(rest.removeprefix("/").partition("?")[0]))
     if scheme == "sqlite" and not database.is_file():
         raise RegistryError(
             f"the MLflow database {database} does not exist: create it with `make repro`, or set"

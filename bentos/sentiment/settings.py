@@ -10,6 +10,11 @@ ROOT = Path(__file__).resolve().parents[2]
 """The folder that contains bentos/: the checkout, or src/ inside a built Bento."""
 
 
+def sqlite_url(path: Path) -> str:
+    """Return SQLAlchemy's URL, in which a percent sign or a question mark in the path must be quoted."""
+    return f"sqlite:///{path}".replace("%", "%25").replace("?", "%3F")
+
+
 class Settings(BaseSettings):
     """Each field is one environment variable; the environment overrides .env.
 
@@ -22,7 +27,7 @@ class Settings(BaseSettings):
     )
 
     tracking_uri: str = Field(
-        default=f"sqlite:///{ROOT / 'var' / 'mlflow.db'}",
+        default=sqlite_url(ROOT / "var" / "mlflow.db"),
         validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "tracking_uri"),
         description="The MLflow server or SQLite database with the model registry.",
     )

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 
 from benchmarks.processes import free_port
 from bentos.sentiment.champion import store
-from bentos.sentiment.settings import Settings
+from bentos.sentiment.settings import Settings, sqlite_url
 from tests.bentos.registration import register
 from tests.trained import make_once
 
@@ -37,7 +37,7 @@ class Registry:
 
     @property
     def uri(self) -> str:
-        return f"sqlite:///{self.folder / 'mlflow.db'}"
+        return sqlite_url(self.folder / "mlflow.db")
 
     @property
     def client(self) -> MlflowClient:

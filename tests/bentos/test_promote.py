@@ -1,5 +1,6 @@
 """`python -m bentos.sentiment.promote`: promotions, --status, arguments and exit codes."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from benchmarks.processes import free_port
 from bentos.sentiment.promote import main
 from bentos.sentiment.settings import Settings
-from tests.bentos.conftest import READY_SECONDS, ROOT, Registry
+from tests.bentos.conftest import READY_SECONDS, ROOT, Registry, copy
 from tests.bentos.registration import register
 
 pytestmark = pytest.mark.usefixtures("settings")
@@ -195,3 +196,33 @@ def test_help_lists_the_exit_codes(settings: Settings, capsys: pytest.CaptureFix
     output = capsys.readouterr().out
     for code in range(2, 9):
         assert f"\n  {code}  " in output
+
+
+def test_the_default_store_is_found_in_a_checkout_whose_path_has_percent_signs_and_question_marks(
+    empty_database: Path, serving: list[Path], tmp_path: Path
+) -> None:
+    """`promote` reads the alias there, and the Bento fetches the champion's files."""
+    checkout = tmp_path / "50%25 off? #1"
+    shutil.copytree(ROOT / "bentos", checkout / "bentos")
+    (checkout / "var").mkdir()
+    registry = copy(empty_database, checkout / "var")
+    version = registry.promote(serving[0])
+    environment = {
+        name: value for name, value in registry.environment.items() if name != "MLFLOW_TRACKING_URI"
+    } | {"PYTHONPATH": str(checkout)}
+
+    def run(*command: str) -> str:
+        ended = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=checkout,
+            env=environment,
+            timeout=READY_SECONDS,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    assert f"champion    {version} (accuracy 0.8000)" in run("bentos.sentiment.promote", "--status")
+    assert f"sentiment:{version}-" in run("bentos.sentiment.champion")
