@@ -34,12 +34,15 @@ class OpenVinoModel:
             "NUM_STREAMS": max(1, threads // THREADS_PER_STREAM),  # all fed by one AsyncInferQueue
             "INFERENCE_PRECISION_HINT": "f32",  # otherwise precision, and so the scores, depend on the CPU
         }
-        self._compiled = ov.Core().compile_model(folder / "model.xml", "CPU", config)
-        self._queue = ov.AsyncInferQueue(self._compiled)
+        compiled = ov.Core().compile_model(folder / "model.xml", "CPU", config)
+        self._labels = compiled.output(0).partial_shape[1].get_length()
+        # The queue alone keeps the compiled model. Freeing that waits for its threads, which may wait for the
+        # GIL: the queue releases the GIL meanwhile (since OpenVINO 2026.4), a CompiledModel does not.
+        self._queue = ov.AsyncInferQueue(compiled)
 
     def logits(self, windows: Sequence[list[int]]) -> NDArray[np.float32]:
         """Return logits [windows, labels] for windows sorted by length, longest first."""
-        logits = np.empty((len(windows), self._compiled.output(0).partial_shape[1].get_length()), np.float32)
+        logits = np.empty((len(windows), self._labels), np.float32)
 
         def collect(request: ov.InferRequest, rows: slice) -> None:
             logits[rows] = request.get_output_tensor(0).data
