@@ -1,6 +1,8 @@
 """OpenTelemetry spans of requests and of the worker's batches; imported only when tracing is enabled."""
 
+from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -39,6 +41,23 @@ class RootSampler(Sampler):
         return f"RootSampler({self._share.get_description()})"
 
 
+class WithoutMessages(trace.TracerProvider):
+    """Its spans do not record exceptions: a message of PostgreSQL may quote the text of a review.
+
+    opentelemetry-instrumentation-asyncpg sets the status of a span itself.
+    """
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._provider = provider
+
+    def get_tracer(self, *name: Any, **named: Any) -> trace.Tracer:
+        tracer = self._provider.get_tracer(*name, **named)
+        tracer.start_as_current_span = partial(  # type: ignore[method-assign]
+            tracer.start_as_current_span, record_exception=False, set_status_on_exception=False
+        )
+        return tracer
+
+
 def send_spans(config: Settings, service: str) -> None:
     """Export the spans of this process from a background thread. Call it before anything connects.
 
@@ -51,7 +70,7 @@ def send_spans(config: Settings, service: str) -> None:
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(address, timeout=EXPORT_TIMEOUT_SECONDS)))
     trace.set_tracer_provider(provider)
     # opentelemetry-instrumentation-sqlalchemy does not support SQLAlchemy 2.1, which uses asyncpg anyway.
-    AsyncPGInstrumentor().instrument()  # type: ignore[no-untyped-call]
+    AsyncPGInstrumentor().instrument(tracer_provider=WithoutMessages(provider))  # type: ignore[no-untyped-call]
 
 
 def trace_requests(app: FastAPI) -> None:

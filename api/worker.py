@@ -5,8 +5,8 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import chain
 from uuid import uuid4
@@ -75,11 +75,16 @@ class Worker:
         self._wake.set()
 
     async def _step(self) -> None:
-        try:
+        with self._database_errors():
             await self._work(await self._connected())
+
+    @contextmanager
+    def _database_errors(self) -> Iterator[None]:
+        """Disconnect and raise UnavailableError, whose message may be in logs and traces."""
+        try:
+            yield
         except DATABASE_ERRORS as error:
             self._disconnect()
-            # stamina logs it.
             raise UnavailableError(describe(error)) from None
 
     async def _work(self, connection: asyncpg.Connection) -> None:
@@ -93,7 +98,10 @@ class Worker:
                 await asyncio.wait_for(self._wake.wait(), seconds)
             return
         correlation_id.set(uuid4().hex)  # for the requests to the Bento and their log lines
-        with tracer.start_as_current_span("analyze reviews", attributes={"reviews": len(claimed)}):
+        with (
+            tracer.start_as_current_span("analyze reviews", attributes={"reviews": len(claimed)}),
+            self._database_errors(),
+        ):
             await self._process(connection, claimed)
 
     async def _process(self, connection: asyncpg.Connection, claimed: list[ClaimedReview]) -> None:
