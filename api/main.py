@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -34,6 +36,9 @@ CORS_RESPONSE_HEADERS = [
     *("Content-Location", "ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After"),
     "X-Request-ID",
 ]
+
+UVICORN_STARTUP_FAILURE = 3
+"""The exit status after which uvicorn does not start a worker again."""
 
 
 class Api(FastAPI):
@@ -71,6 +76,7 @@ def create_app(
     Without `config`, read the environment and also configure logging and tracing of the process.
     """
     if config is None:
+        _refuse_workers()
         return _create_process_app(settings.load())
     app = Api(
         title="Movie Review Service",
@@ -101,6 +107,21 @@ def create_app(
     for routes in (reviews, movies, analyze, health, docs, metrics):
         app.include_router(routes.router)
     return app
+
+
+def _refuse_workers() -> None:
+    """End a worker process of uvicorn: a scrape of /metrics would reach one of them at random.
+
+    prometheus_client's multiprocess mode supports no `Gauge.set_function`, which the API uses.
+    `--reload` also starts a process, but only one.
+    """
+    if multiprocessing.parent_process() and "--reload" not in sys.argv:
+        print(
+            "/metrics would count one of several workers at random: set no --workers or WEB_CONCURRENCY, "
+            "and run several containers or ports, each of which Prometheus scrapes",
+            file=sys.stderr,
+        )
+        raise SystemExit(UVICORN_STARTUP_FAILURE)
 
 
 def _create_process_app(config: settings.Settings) -> FastAPI:

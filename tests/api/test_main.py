@@ -137,8 +137,8 @@ def test_trusting_every_proxy_is_warned_about(
 # The process under uvicorn
 
 
-def uvicorn(port: int, cwd: Path, **environment: str) -> subprocess.Popen[str]:
-    words = ["--factory", "api.main:create_app", "--app-dir", str(ROOT), "--port", str(port)]
+def uvicorn(port: int, cwd: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
+    words = ["--factory", "api.main:create_app", "--app-dir", str(ROOT), "--port", str(port), *options]
     clean = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     return subprocess.Popen(
         [sys.executable, "-m", "uvicorn", *words],
@@ -264,3 +264,25 @@ def test_without_a_database_url_the_process_says_so_and_exits(tmp_path: Path) ->
     assert process.returncode == 1
     assert "DATABASE_URL is not set" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("options", "environment"), [(["--workers=2"], {}), ([], {"WEB_CONCURRENCY": "2"})])
+def test_several_workers_are_refused(options: list[str], environment: dict[str, str], tmp_path: Path) -> None:
+    with uvicorn(free_port(), tmp_path, *options, **environment) as process:
+        output, _ = process.communicate(timeout=60)
+    assert "/metrics would count one of several workers" in output
+    assert "failed to start, stopping the parent process" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.process
+async def test_the_process_reloads(tmp_path: Path) -> None:
+    port = free_port()
+    with uvicorn(port, tmp_path, "--reload", DATABASE_URL="postgresql://127.0.0.1:1/reviews") as process:
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as remote:
+                await wait_until_alive(remote, process)
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
