@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import joblib
 import mlflow
 import optuna
 from optuna.trial import TrialState
@@ -75,7 +76,8 @@ def main() -> None:
 def companions(study: str, trials: int, jobs: int) -> Iterator[None]:
     """Run `jobs` - 1 further processes of the sweep, sharing the cores, until the block ends."""
     if jobs > 1:
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+        cores = joblib.cpu_count(only_physical_cores=True)  # fewer under a CPU quota
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // jobs)))
     command = [sys.executable, "-m", "pipelines.sweep", "--study", study, "--trials", str(trials)]
     # In separate sessions, so that Ctrl-C does not reach them twice.
     started = [subprocess.Popen(command, start_new_session=True) for _ in range(jobs - 1)]
