@@ -2,7 +2,9 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
-PYTHON ?= python3.11
+# The first that is found, with what makes a virtual environment: Debian and Ubuntu package that apart.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13; do \
+	if $$python -c 'import ensurepip, venv' 2>/dev/null; then echo $$python; break; fi; done)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -24,7 +26,12 @@ export BENTOML_DO_NOT_TRACK := true
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(INSTALLED): pyproject.toml constraints.txt
+.PHONY: python
+python:
+	@test -x $(BIN)/python || test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 with venv was found." \
+	"On Debian or Ubuntu: apt-get install python3-venv. Elsewhere: make PYTHON=/path/to/python"; exit 2; }
+
+$(INSTALLED): pyproject.toml constraints.txt | python
 	@echo "Installing into $(VENV): 2.4 GB, about two minutes the first time"
 	@# PostgreSQL runs as another account if the caller is root, and must be able to read its programs.
 	umask 022; test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -135,7 +142,7 @@ clean: checkout down ## Delete runs, models, reviews and results; .venv and down
 
 PEERS := var/peers/venv
 
-$(PEERS)/.installed: pyproject.toml constraints.txt
+$(PEERS)/.installed: pyproject.toml constraints.txt | python
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install -qq --no-compile -c constraints.txt -e '.[peers]'
 	@touch $@
@@ -149,7 +156,7 @@ benchmark: install peers ## Measure serving beside its peers: 45 minutes on a qu
 
 .PHONY: lock
 lock: install ## Write the installed versions to constraints.txt and the Bento's requirements
-	@{ echo '# Every resolved version, for Python 3.11; `make lock` writes it anew. pip reads it with -c.'; \
+	@{ echo '# Every resolved version, for Python 3.11 to 3.13; `make lock` writes it anew. pip reads it with -c.'; \
 	pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v ' @ '; } > constraints.txt.new
 	@mv constraints.txt.new constraints.txt
 	@python -m tests.bentos.requirements
