@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import collections
 import json
-import os
 import time
 from collections.abc import Iterator
 
@@ -25,6 +24,7 @@ from benchmarks.bento.client import (
 )
 from benchmarks.bento.server import add_options, run_bento
 from benchmarks.resource_usage import measure_usage
+from bentos.sentiment.cores import usable_cores
 
 WARM_UP_SECONDS = 3
 
@@ -57,7 +57,7 @@ async def measure(client: Client, options: argparse.Namespace) -> dict[str, obje
     start, cpu_before = time.perf_counter() + options.fill, time.process_time()
     responses = await open_loop(client, texts, options.times * capacity, seconds)
     good = goodput(responses, start, options.seconds)
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     client_cores = (time.process_time() - cpu_before) / seconds
     rejected = [response for response in responses if response.status in (429, 503)]
     return {

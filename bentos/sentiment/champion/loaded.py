@@ -1,7 +1,6 @@
 """A model in memory, ready to classify texts."""
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -10,6 +9,7 @@ from bentos.sentiment import metrics
 from bentos.sentiment.cache import Cache
 from bentos.sentiment.champion import files, golden, store
 from bentos.sentiment.champion.store import StoredModel
+from bentos.sentiment.cores import usable_cores
 from bentos.sentiment.engine import Engine, Prediction
 from bentos.sentiment.registry import RegistryError
 from bentos.sentiment.settings import Settings
@@ -73,4 +73,4 @@ def engine_threads(settings: Settings) -> int:
     """Return the number of inference threads per worker; 0 lets OpenVINO use every core."""
     if settings.threads or settings.workers == 1:
         return settings.threads
-    return max(1, len(os.sched_getaffinity(0)) // settings.workers)
+    return max(1, usable_cores() // settings.workers)
