@@ -7,7 +7,15 @@ when they compress a response, so a client behind one never sees the tag that th
 import re
 from collections.abc import Set
 
+from fastapi import Request
+
 _TAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*?)(?:--?(?:gzip|br|zstd|deflate))?"')
+
+
+def header(request: Request, name: str) -> str | None:
+    """Return all lines of a header as one list (RFC 9110, section 5.3); None if there is none."""
+    lines = request.headers.getlist(name)
+    return ", ".join(lines) if lines else None
 
 
 def listed(header: str) -> Set[str]:

@@ -19,7 +19,6 @@ INSERT INTO api_key (id, name, sha256, scopes, created_at, expires_at, owner_id)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (id) DO NOTHING
 """
-STORED_HASH = "SELECT sha256 FROM api_key WHERE id = $1"
 LIST = "SELECT * FROM api_key ORDER BY created_at"
 FIND = "SELECT * FROM api_key WHERE id = $1 FOR UPDATE"
 # The overlap ends no later than the key's own validity.
@@ -112,8 +111,11 @@ async def create(connection: asyncpg.Connection, options: argparse.Namespace) ->
     except ValueError as error:
         raise KeyCommandError(f"standard input is not an API key: {error}") from None
     await insert(connection, row)
-    if await connection.fetchval(STORED_HASH, row.id) != row.sha256:
+    stored = await find(connection, row.id)
+    if stored.sha256 != row.sha256:
         raise KeyCommandError(f"another key with the id {row.id} exists: create a new one")
+    if (set(stored.scopes), stored.owner) != (set(row.scopes), row.owner):
+        raise KeyCommandError(f"the key {row.id} exists with other scopes or another owner: create a new one")
     return "" if options.stdin else key
 
 
@@ -152,6 +154,9 @@ async def rotate(connection: asyncpg.Connection, options: argparse.Namespace) ->
             await connection.execute(EXPIRE, old.id, options.overlap_hours)
         else:
             await connection.execute(REVOKE, old.id)
+    if old.expires_at is not None:
+        when = f"{old.expires_at:%Y-%m-%d %H:%M} UTC"
+        print(f"api.keys: the new key expires at {when}, as {old.id} would have", file=sys.stderr)
     return key
 
 
@@ -207,9 +212,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         output = asyncio.run(run(options))
     except KeyCommandError as error:
         raise SystemExit(f"api.keys: {error}") from None
-    except asyncpg.UndefinedTableError:
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
         raise SystemExit(
-            "api.keys: the database has no table of API keys: run `alembic upgrade head`"
+            "api.keys: the database has no table of API keys, or an older one: run `alembic upgrade head`"
         ) from None
     except DATABASE_ERRORS as error:
         reason = describe(error)

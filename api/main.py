@@ -166,6 +166,7 @@ def _is_request_id(value: str) -> bool:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.openapi()  # takes 0.1 s, which the first request with a query parameter would wait for
     yield
     await app.state.bento.aclose()
     await app.state.engine.dispose()

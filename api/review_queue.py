@@ -38,10 +38,11 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::float8[], $5::text[])
     AS found (id, text, label, score, model_version)
 WHERE review.id = found.id AND review.text = found.text
 """
+# If the lease has expired, another worker may have stored the result: then the row is no longer queued.
 DELAY = """
 UPDATE review SET analyze_after = now() + delayed.delay, analyze_attempts = analyze_attempts + $4
 FROM unnest($1::uuid[], $2::text[], $3::interval[]) AS delayed (id, text, delay)
-WHERE review.id = delayed.id AND review.text = delayed.text
+WHERE review.id = delayed.id AND review.text = delayed.text AND review.analyze_after IS NOT NULL
 """
 # Limited to 10,000 rows, to be cheap enough for every scrape. The age ignores reviews that the model cannot
 # analyse.

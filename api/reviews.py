@@ -159,8 +159,8 @@ class Review(ReviewBase, table=True):
     def changed_read_only_fields(self, sent: ReadOnlyFields) -> list[str]:
         """Return the names of the read-only fields that were sent with another value than they have.
 
-        A sentiment may have come or been replaced since the client read the review: null and a sentiment from
-        another model version are accepted.
+        What the server has changed since the client read the review is accepted: an earlier `updated_at`, so
+        that a PUT can be repeated, and null or a sentiment from another model version.
         """
         current = {"sentiment": self.sentiment, **self.model_dump(include=set(ReadOnlyFields.model_fields))}
         return [
@@ -168,14 +168,22 @@ class Review(ReviewBase, table=True):
             for name in ReadOnlyFields.model_fields
             if name in sent.model_fields_set
             and getattr(sent, name) != current[name]
-            and not (name == "sentiment" and self._may_have_been(sent.sentiment))
+            and not self._was_earlier(name, getattr(sent, name))
         ]
 
-    def _may_have_been(self, sentiment: Sentiment | None) -> bool:
-        return sentiment is None or sentiment.model_version != self.sentiment_model_version
+    def _was_earlier(self, name: str, value: Any) -> bool:
+        """Whether a field may have had this value since the review was created."""
+        if name == "sentiment":
+            return value is None or value.model_version != self.sentiment_model_version
+        return name == "updated_at" and value is not None and self.created_at <= value <= self.updated_at
 
     def edit(self, edits: dict[str, Any]) -> None:
-        """Change fields. A new text drops the sentiment of the old one and is queued for analysis."""
+        """Change fields. A new text drops the sentiment of the old one and is queued for analysis.
+
+        Without any field nothing changes, and the ETag stays.
+        """
+        if not edits:
+            return
         if edits.get("text", self.text) != self.text:
             self.sentiment_label = self.sentiment_score = self.sentiment_model_version = None
             self.request_analysis()

@@ -117,7 +117,7 @@ class Worker:
                 results = await self._bento.classify([review.text for review in part])
             except (BadGatewayError, GatewayTimeoutError) as error:
                 if isinstance(error, GatewayTimeoutError):
-                    self._batch_size = max(1, len(part) // 2)
+                    self._batch_size = min(self._batch_size, max(1, len(part) // 2))
                 if len(part) == 1:
                     await _store(connection, part, [SentimentError(error=error.detail)])
                 else:

@@ -15,7 +15,8 @@ depends_on: None = None
 
 
 def upgrade() -> None:
-    # Null means the key itself, so that existing rows and an older release need nothing.
+    # Null means the key itself, so existing rows need nothing. An older release, after a roll-back,
+    # knows no owners: it refuses a rotated key the reviews of its owner.
     owner = sa.Column("owner_id", sa.String(16), sa.ForeignKey("api_key.id", name="api_key_owner_id_fkey"))
     op.add_column("api_key", owner)
 

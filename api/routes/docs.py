@@ -49,6 +49,8 @@ async def problems() -> HTMLResponse:
 
 @router.get(ASSETS + "/{path:path}")
 async def read_asset(path: str, request: Request) -> Response:
+    # An invalid Range would be answered in plain text, which is no problem document.
+    request.scope["headers"] = [header for header in request.scope["headers"] if header[0] != b"range"]
     return await _files.get_response(path, request.scope)
 
 

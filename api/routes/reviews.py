@@ -84,12 +84,30 @@ def _path(request: Request, review: Review | ReviewPublic) -> str:
 FoundReview = Annotated[Review, Depends(_found)]
 OwnReview = Annotated[Review, Depends(_own)]
 OwnReviewById = Annotated[Review, Depends(_own_by_id)]
-IfNoneMatch = Annotated[
-    str | None, Header(description="ETag of the cached copy; 304 if it is still current.")
-]
-IfMatch = Annotated[
-    str | None, Header(description="ETag of the version that was read; 412 if the review was edited since.")
-]
+
+
+def _if_match(
+    request: Request,
+    if_match: Annotated[
+        str | None,
+        Header(description="ETag of the version that was read; 412 if the review was edited since."),
+    ] = None,
+) -> str | None:
+    # FastAPI passes the first line only, and documents the header.
+    return etags.header(request, "If-Match")
+
+
+def _if_none_match(
+    request: Request,
+    if_none_match: Annotated[
+        str | None, Header(description="ETag of the cached copy; 304, or 412 for a change, if it is current.")
+    ] = None,
+) -> str | None:
+    return etags.header(request, "If-None-Match")
+
+
+IfMatch = Annotated[str | None, Depends(_if_match)]
+IfNoneMatch = Annotated[str | None, Depends(_if_none_match)]
 
 
 def _is_current(review: Review, if_none_match: str) -> bool:
@@ -212,7 +230,7 @@ def _page(sentiment: Filter | None, after_a_cursor: bool) -> Statement:
     responses={304: {"description": "Not Modified"}, **errors.responses(404, 422)},
 )
 async def read_review(
-    review: FoundReview, response: Response, if_none_match: IfNoneMatch = None
+    review: FoundReview, response: Response, if_none_match: IfNoneMatch
 ) -> Review | Response:
     response.headers["ETag"] = review.etag
     if if_none_match is not None and _is_current(review, if_none_match):
@@ -231,8 +249,8 @@ async def replace_review(
     review: OwnReview,
     request: Request,
     response: Response,
-    if_match: IfMatch = None,
-    if_none_match: IfNoneMatch = None,
+    if_match: IfMatch,
+    if_none_match: IfNoneMatch,
 ) -> Review:
     """Replace author, text and rating. What was read may be sent back whole."""
     _require_match(request, review, if_match, if_none_match)
@@ -250,8 +268,8 @@ async def change_review(
     review: OwnReview,
     request: Request,
     response: Response,
-    if_match: IfMatch = None,
-    if_none_match: IfNoneMatch = None,
+    if_match: IfMatch,
+    if_none_match: IfNoneMatch,
 ) -> Review:
     """Change only the fields that are sent; `application/merge-patch+json` is accepted too."""
     _require_match(request, review, if_match, if_none_match)
@@ -270,8 +288,8 @@ async def delete_review(
     review: OwnReview,
     session: SessionDep,
     request: Request,
-    if_match: IfMatch = None,
-    if_none_match: IfNoneMatch = None,
+    if_match: IfMatch,
+    if_none_match: IfNoneMatch,
 ) -> None:
     _require_match(request, review, if_match, if_none_match)
     await session.delete(review)
@@ -288,8 +306,8 @@ async def replace_review_by_id(
     review: OwnReviewById,
     request: Request,
     response: Response,
-    if_match: IfMatch = None,
-    if_none_match: IfNoneMatch = None,
+    if_match: IfMatch,
+    if_none_match: IfNoneMatch,
 ) -> Review:
     """Like `replace_review`; Content-Location names the canonical path."""
     return await replace_review(update, review, request, response, if_match, if_none_match)
@@ -306,8 +324,8 @@ async def delete_review_by_id(
     review: OwnReviewById,
     session: SessionDep,
     request: Request,
-    if_match: IfMatch = None,
-    if_none_match: IfNoneMatch = None,
+    if_match: IfMatch,
+    if_none_match: IfNoneMatch,
 ) -> None:
     """Like `delete_review`."""
     await delete_review(review, session, request, if_match, if_none_match)

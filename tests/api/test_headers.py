@@ -72,6 +72,8 @@ async def test_cached_copies_are_revalidated(client: httpx.AsyncClient) -> None:
     for answer in (created, same, await client.get(path)):
         check(answer)
     style = await client.get("/docs/assets/swagger-ui.css")
+    invalid = await client.get("/docs/assets/swagger-ui.css", headers={"Range": "bytes=abc"})
+    assert invalid.content == style.content, "the whole file instead of an error in plain text"
     again = await client.get("/docs/assets/swagger-ui.css", headers={"If-None-Match": style.headers["ETag"]})
     assert again.status_code == 304
     check(again)

@@ -49,13 +49,14 @@ async def test_a_rotated_key_keeps_its_reviews(
     old = await keys(database_url, "create", "leaky", "--scopes", "read,write", "--expires-days", "30")
     once = {**bearer(old), "Idempotency-Key": f"rotated-{overlap}"}
     created = await client.post("/api/reviews", json=REVIEW, headers=once)
-    new = await keys(database_url, "rotate", old, "--overlap-hours", str(overlap))
+    said, new = (await keys(database_url, "rotate", old, "--overlap-hours", str(overlap))).splitlines()
+    assert "expires at" in said
     again = await client.post("/api/reviews", json=REVIEW, headers={**once, **bearer(new)})
     assert again.json() == created.json(), "an owner's Idempotency-Keys are the same for all their keys"
     changed = await client.patch(created.headers["Location"], json={"rating": 1}, headers=bearer(new))
     assert changed.status_code == 200
     assert await post(client, old) == (201 if overlap else 401)
-    newest = await keys(database_url, "rotate", new)
+    *_, newest = (await keys(database_url, "rotate", new)).splitlines()
     second = await keys(database_url, "create", "laptop", "--owner", newest)
     assert (await client.delete(created.headers["Location"], headers=bearer(second))).status_code == 204
     listed = await keys(database_url, "list")
@@ -68,6 +69,8 @@ async def test_create_reads_a_key_from_standard_input(database_url: str, client:
     for _ in range(2):
         assert await keys(database_url, "create", "deployed", "--stdin", stdin=f"{key}\n") == ""
     assert await post(client, key) == 201
+    changed = ("create", "x", "--stdin", "--scopes", "admin")
+    assert "other scopes" in await keys(database_url, *changed, stdin=key, code=1)
     other = f"{key[:-1]}{'0' if key[-1] != '0' else '1'}"
     message = await keys(database_url, "create", "x", "--stdin", stdin=other, code=1)
     assert "another key with the id" in message

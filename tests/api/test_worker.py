@@ -19,6 +19,7 @@ from api import review_queue
 from api.bento.client import MAX_TEXTS, BentoClient
 from api.cleanup import BATCH, Cleanup
 from api.database import connect
+from api.sentiments import Sentiment
 from api.settings import Settings
 from api.worker import LONGEST_DELAY, Worker, main, retry_delay
 from tests.api import requests
@@ -359,6 +360,18 @@ async def test_an_expired_lease_makes_a_review_pending_again(
     await sql.execute("UPDATE review SET analyze_after = now() + interval '0.3 s'")
     async with working(database_url, bento, worker_poll_seconds=0.1):
         await until(lambda: done(client, review))
+
+
+async def test_a_late_worker_does_not_queue_a_finished_review_again(
+    client: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
+    await create(client)
+    (late,) = await review_queue.claim(sql, 1, timedelta(0))
+    (claimed,) = await review_queue.claim(sql, 1, timedelta(minutes=1))
+    sentiment = Sentiment(label="positive", score=0.9, model_version="1")
+    await review_queue.store(sql, [(claimed, sentiment)])
+    await review_queue.postpone(sql, [(late, timedelta(hours=1))])
+    assert await sql.fetchval("SELECT count(*) FROM review WHERE analyze_after IS NULL") == 1
 
 
 async def test_a_lost_connection_is_reopened(

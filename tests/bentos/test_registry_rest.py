@@ -104,6 +104,7 @@ def test_it_reads_the_credentials_file_of_mlflow(
     assert Handler.seen == "Basic " + base64.b64encode(b"ann:secret").decode()
 
 
+@pytest.mark.process
 def test_it_trusts_and_shows_the_certificates_that_mlflow_does(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
