@@ -6,7 +6,7 @@ from pathlib import Path
 
 import openvino as ov
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from pipelines.export.openvino_ir import convert
@@ -51,13 +51,19 @@ def build_classifier(vocabulary: int, seed: int) -> DistilBertForSequenceClassif
 
 
 def build_tokenizer() -> Tokenizer:
-    """Train a WordPiece tokenizer like BERT's on English text."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    """Build a WordPiece tokenizer like BERT's, of the words and characters of English text.
+
+    Not trained: a trainer breaks ties at random, and other ids mean other predictions.
+    """
+    normalizer, words = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    text = normalizer.normalize_str("\n".join([*REVIEWS, LICENSE.read_text()]))
+    found = {word for word, _ in words.pre_tokenize_str(text)}
+    characters = {character for word in found for character in word}
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=1000, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator([*REVIEWS, *LICENSE.read_text().splitlines()], trainer)
+    pieces = [*special, *sorted(found | characters), *sorted(f"##{one}" for one in characters)]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, words
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
