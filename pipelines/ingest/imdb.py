@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pipelines.core.errors import PipelineError
 from pipelines.core.reviews import UNKNOWN_MOVIE
-from pipelines.ingest.labels import LabelledReview, Rejected, validate
+from pipelines.ingest.labels import Labels, Rejected, Row, validate
 
 _REVIEW = re.compile(r"(?:^|/)(train|test)/(pos|neg)/(\d+)_(\d+)\.txt$")
 _URLS = re.compile(r"(?:^|/)(train|test)/urls_(pos|neg)\.txt$")
@@ -25,34 +25,35 @@ Files = Callable[[], Iterator[File]]
 Movies = dict[tuple[str, str], list[str]]
 
 
-def imdb(path: Path) -> Iterator[LabelledReview | Rejected]:
+def imdb(path: Path) -> Iterator[Row]:
     """Yield the labelled reviews of all splits, in file order. Raises PipelineError if there are none.
 
     The archive is read in memory, never unpacked, so its member names cannot escape a folder.
     """
     files = open_files(path)
     movies = read_movies(files)
+    labels = Labels()
     count = 0
     for file in files():
         if match := _REVIEW.search(file.name):
             count += 1
             split, side, number, stars = match.groups()
             movie = movies[split, side][int(number) : int(number) + 1] or [UNKNOWN_MOVIE]
-            yield review(file, f"{split}-{side}-{number}_{stars}", movie[0], side, int(stars))
+            yield review(file, f"{split}-{side}-{number}_{stars}", movie[0], side, int(stars), labels)
     if not count:
         raise PipelineError(
             f"{path} has no train/pos, train/neg, test/pos or test/neg: give the folder or archive aclImdb"
         )
 
 
-def review(file: File, review_id: str, movie: str, side: str, stars: int) -> LabelledReview | Rejected:
+def review(file: File, review_id: str, movie: str, side: str, stars: int, labels: Labels) -> Row:
     try:
         text = file.content().decode("utf-8")
     except UnicodeDecodeError as error:
         return Rejected(file.name, f"not UTF-8: {error.reason} at byte {error.start}", "")
     if (stars > 5) != (side == "pos"):
         return Rejected(file.name, f"{stars} stars, but in {side}/", text)
-    return validate(review_id, movie, text, side)
+    return validate(review_id, movie, text, side, labels)
 
 
 def read_movies(files: Files) -> Movies:

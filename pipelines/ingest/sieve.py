@@ -4,11 +4,12 @@ import csv
 import hashlib
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipelines.core.errors import PipelineError
-from pipelines.ingest.labels import LabelledReview, Rejected
+from pipelines.ingest.labels import MAX_REFUSED, LabelledReview, Rejected, Row, enough
 
 DUPLICATE = "the same text as an earlier review"
 
@@ -16,12 +17,23 @@ DUPLICATE = "the same text as an earlier review"
 class Sieve:
     """Passes each text once and writes duplicates and rejected rows to the quarantine, with the reason."""
 
-    def __init__(self, quarantine: Path) -> None:
+    def __init__(self, quarantine: Path, max_refused: float = MAX_REFUSED) -> None:
+        """Take the path of the quarantine, and the share of all rows that may be refused."""
         self._quarantine = quarantine
-        self.read = self.duplicates = self.rejected = 0
+        self._max_refused = max_refused
+        self._reasons: Counter[str] = Counter()
+        self.read = self.duplicates = 0
 
-    def sift(self, rows: Iterable[LabelledReview | Rejected]) -> Iterator[LabelledReview]:
-        """Yield the accepted reviews. Raises PipelineError at the end unless both labels occurred."""
+    @property
+    def refused(self) -> int:
+        """The number of rows that were rejected; duplicates are none of them."""
+        return self._reasons.total()
+
+    def sift(self, rows: Iterable[Row]) -> Iterator[LabelledReview]:
+        """Yield the accepted reviews.
+
+        Raises PipelineError at the end if too many rows were refused, or unless both labels occurred.
+        """
         seen: set[bytes] = set()  # 16 bytes per text, to bound memory
         labels: set[int] = set()
         self._quarantine.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +43,7 @@ class Sieve:
             for row in rows:
                 self.read += 1
                 if isinstance(row, Rejected):
-                    self.rejected += 1
+                    self._reasons[row.reason] += 1
                     writer.writerow(row._replace(text=row.text[:200]))
                     continue
                 key = hashlib.blake2b(row.text.encode(), digest_size=16).digest()
@@ -42,11 +54,23 @@ class Sieve:
                 seen.add(key)
                 labels.add(row.label)
                 yield row
+        if self.read and self.refused / self.read > self._max_refused:
+            raise PipelineError(self._explain())
         if len(labels) < 2:
             raise PipelineError(
                 f"{len(seen):,} of {self.read:,} rows are labelled reviews, but both labels must occur:"
                 f" see {self._quarantine}. data/ is unchanged."
             )
+
+    def _explain(self) -> str:
+        share = self.refused / self.read
+        reasons = "; ".join(f"{reason} ({count:,})" for reason, count in self._reasons.most_common(3))
+        more = "; ..." if len(self._reasons) > 3 else ""
+        return (
+            f"{self.refused:,} of {self.read:,} rows ({share:.1%}) were refused, and --max-refused allows"
+            f" {self._max_refused:g}: {reasons}{more}. They are in {self._quarantine}. Correct the source, or"
+            f" leave them out with --max-refused {enough(share)}. data/ is unchanged."
+        )
 
 
 def write(reviews: Iterable[LabelledReview], folder: Path) -> int:

@@ -95,7 +95,7 @@ def archive_of(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("form", [folder_of, archive_of])
 def test_imdb_is_read_from_a_folder_or_an_archive(tmp_path: Path, form: Callable[[Path], Path]) -> None:
-    output = ingest(tmp_path, "--source", "imdb-archive", str(form(tmp_path)))
+    output = ingest(tmp_path, "--source", "imdb-archive", str(form(tmp_path)), "--max-refused", "0.5")
     kept = {row["review_id"]: (row["movie_id"], row["text"], row["label"]) for row in reviews(tmp_path)}
     assert kept["train-pos-0_9"] == ("tt0453418", "Warm.<br />Brave.", "1")
     assert kept["train-neg-0_1"] == ("tt0064354", "Dull.", "0")
@@ -105,7 +105,7 @@ def test_imdb_is_read_from_a_folder_or_an_archive(tmp_path: Path, form: Callable
     assert reasons.keys() == {"1_2.txt", "train-neg-1_1", "train-neg-2_3", "9_1.txt"}
     assert "2 stars" in reasons["1_2.txt"]
     assert "not UTF-8" in reasons["9_1.txt"]
-    assert "1 duplicates, 3 invalid" in output
+    assert "1 duplicates, 3 refused" in output
     assert "dvc add data" in output
     assert {path.name for path in tmp_path.iterdir()} <= {"data", "results", "aclImdb", "aclImdb.tar.gz"}
 
@@ -114,7 +114,7 @@ def test_imdb_is_read_from_a_folder_or_an_archive(tmp_path: Path, form: Callable
 def test_the_real_imdb_archive_is_ingested_completely(tmp_path: Path) -> None:
     output = ingest(tmp_path, "--source", "imdb-archive", str(ARCHIVE))
     assert "24,904 reviews from imdb-archive" in output
-    assert "96 of 25,000 rows, with reasons: 96 duplicates, 0 invalid" in output
+    assert "96 of 25,000 rows, with reasons: 96 duplicates, 0 refused" in output
     found = reviews(tmp_path)
     assert abs(Counter(row["label"] for row in found)["1"] - 12_500) < 96
     assert all(re.fullmatch(r"tt\d+", row["movie_id"]) for row in found)
@@ -139,7 +139,7 @@ def test_the_table_of_kaggle(tmp_path: Path) -> None:
         ("Dull. " * 40_000, "negative"),
         ("Fine.", "neutral"),
     )
-    ingest(tmp_path, "--source", "kaggle", str(path))
+    ingest(tmp_path, "--source", "kaggle", str(path), "--max-refused", "0.4")
     assert [(row["label"], row["movie_id"]) for row in reviews(tmp_path)] == [
         ("1", "unknown"),
         ("0", "unknown"),
@@ -157,6 +157,120 @@ def test_a_table_with_other_column_names(tmp_path: Path) -> None:
     columns = ("--text-column", "words", "--label-column", "good", "--movie-column", "film")
     ingest(tmp_path, "--source", "csv", str(path), *columns)
     assert [row["movie_id"] for row in reviews(tmp_path)] == ["Heat-1995", "Alien"]
+
+
+def stars_csv(path: Path) -> Path:
+    """100 reviews, a fifth for each number of stars from 0 to 4."""
+    return write_csv(
+        path, ("text", "label"), *((f"Review {number}.", f"{number % 5}.0") for number in range(100))
+    )
+
+
+def kept_labels(folder: Path) -> dict[str, str]:
+    return {row["text"]: row["label"] for row in reviews(folder)}
+
+
+def test_stars_are_no_labels_until_their_meaning_is_given(tmp_path: Path) -> None:
+    """0 and 1 star would otherwise be read as negative and positive, even if few reviews had more."""
+    command = ("--source", "csv", str(stars_csv(tmp_path / "stars.csv")))
+    output = ingest(tmp_path, *command, "--max-refused", "0.9", code=1)
+    assert "the labels found, with their rows, are '0' (20), '1' (20), '2' (20)" in output
+    assert "--positive 4,5 --negative 1,2" in output
+    assert not (tmp_path / "data").exists()
+
+    meaning = ("--positive", "3, 4", "--negative", "0,1")
+    output = ingest(tmp_path, *command, *meaning, code=1)
+    assert "neither --positive nor --negative has '2'" in output
+    assert "--max-refused 0.2." in output
+
+    ingest(tmp_path, *command, *meaning, "--max-refused", "0.2")
+    kept = kept_labels(tmp_path)
+    assert len(kept) == 80
+    assert [kept.get(f"Review {stars}.") for stars in range(5)] == ["0", "0", None, "1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        (("good", "bad"), "'bad' (2), 'good' (2)"),
+        (("1", "2"), "'1' (2), '2' (2)"),
+        (("-1", "0", "1"), "'-1' (2)"),
+        (("positive", "neutral", "negative"), "'neutral' (1)"),
+        (tuple(f"An opinion. {number}" for number in range(13)), "and 3 others"),
+    ],
+)
+def test_labels_without_a_known_meaning_are_an_error_that_names_them(
+    tmp_path: Path, labels: tuple[str, ...], found: str
+) -> None:
+    rows = ((f"Review {number}.", labels[number % len(labels)]) for number in range(max(4, len(labels))))
+    path = write_csv(tmp_path / "ours.csv", ("text", "label"), *rows)
+    output = ingest(tmp_path, "--source", "csv", str(path), code=1)
+    assert found in output
+    assert "--positive" in output
+    assert "--label-column" in output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--positive", "4,5"), "given together"),
+        (("--positive", "Good,1", "--negative", "bad,1.0"), "both have 1"),
+        (("--positive", ",", "--negative", "bad"), "one or more labels"),
+        (("--max-refused", "5"), "no share between 0 and 1"),
+    ],
+)
+def test_a_contradictory_meaning_of_labels_is_refused(
+    tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    assert message in ingest(tmp_path, "--source", "csv", "ours.csv", *options, code=2)
+
+
+def test_the_meaning_of_the_labels_of_a_known_source_cannot_be_changed(tmp_path: Path) -> None:
+    assert "are for the sources csv" in ingest(
+        tmp_path, "--positive", "rotten", "--negative", "fresh", code=2
+    )
+
+
+def test_more_than_one_percent_of_refused_rows_is_an_error_until_allowed(tmp_path: Path) -> None:
+    rows = [(f"Review {number}.", "pos" if number % 2 else "neg") for number in range(296)]
+    path = write_csv(tmp_path / "ours.csv", ("text", "label"), *rows, ("", "pos"), ("Unlabelled.", ""))
+    ingest(tmp_path, "--source", "csv", str(path))
+    before = kept_labels(tmp_path)
+
+    write_csv(path, ("text", "label"), *rows, ("", "pos"), ("Unlabelled.", ""), (" ", "neg"), ("Or?", "?"))
+    output = ingest(tmp_path, "--source", "csv", str(path), code=1)
+    assert (
+        "4 of 300 rows (1.3%) were refused, and --max-refused allows 0.01: the text is empty (2);" in output
+    )
+    assert "the label is missing (1)" in output
+    assert "results/ingest/quarantine.csv" in output
+    assert kept_labels(tmp_path) == before
+    assert len(quarantine(tmp_path)) == 4
+
+    assert "--max-refused 0.02." in output
+    assert "4 refused" in ingest(tmp_path, "--source", "csv", str(path), "--max-refused", "0.02")
+
+
+@pytest.mark.parametrize(
+    ("names", "options"),
+    [
+        (["pos", "neg"], ()),
+        (["5 stars", "1 star"], ("--positive", "5 Stars", "--negative", "1 star")),
+    ],
+)
+def test_the_labels_of_a_hub_dataset_are_read_by_name(
+    tmp_path: Path, names: list[str], options: tuple[str, ...]
+) -> None:
+    """0 is positive here. A folder is read as a dataset of the hub is; -1 is the hub's missing label."""
+    from datasets import ClassLabel, Dataset, Features, Value  # slow to import
+
+    (tmp_path / "hub").mkdir()
+    table = {"text": ["Great.", "Dull.", "Unlabelled."], "label": [0, 1, -1]}
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    Dataset.from_dict(table, features).to_parquet(tmp_path / "hub" / "train.parquet")
+    ingest(tmp_path, "--source", "huggingface", str(tmp_path / "hub"), *options, "--max-refused", "0.4")
+    assert kept_labels(tmp_path) == {"Great.": "1", "Dull.": "0"}
+    assert quarantine(tmp_path) == {"train-2": "the label is missing"}
 
 
 @pytest.mark.parametrize(
