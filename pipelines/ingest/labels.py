@@ -110,7 +110,11 @@ def enough(share: float) -> str:
 
 
 def validate(review_id: str, movie_id: str, text: str, label: str, labels: Labels) -> Row:
-    """Return the review, or a rejection if its text is empty or its label is missing or unknown."""
+    """Return the review, or a rejection if its text is empty or its label is missing or unknown.
+
+    The lines of its text end in LF: csv writes a CR without quotes, and pandas reads it as the end of a row.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         return Rejected(review_id, "the text is empty", text)
     if not label.strip():

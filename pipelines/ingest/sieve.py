@@ -2,75 +2,109 @@
 
 import csv
 import hashlib
+import json
 import shutil
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from pipelines.core.errors import PipelineError
 from pipelines.ingest.labels import MAX_REFUSED, LabelledReview, Rejected, Row, enough
 
 DUPLICATE = "the same text as an earlier review"
+CONTRADICTION = "the same text has both labels"
+_BOTH = 0b11  # the bits of the labels 0 and 1
+_PASSED = 0
 
 
 class Sieve:
-    """Passes each text once and writes duplicates and rejected rows to the quarantine, with the reason."""
+    """Passes each text once and writes the other rows to the quarantine, with the reason."""
 
     def __init__(self, quarantine: Path, max_refused: float = MAX_REFUSED) -> None:
         """Take the path of the quarantine, and the share of all rows that may be refused."""
         self._quarantine = quarantine
         self._max_refused = max_refused
         self._reasons: Counter[str] = Counter()
-        self.read = self.duplicates = 0
+        self.read = 0
+
+    @property
+    def duplicates(self) -> int:
+        return self._reasons[DUPLICATE]
 
     @property
     def refused(self) -> int:
-        """The number of rows that were rejected; duplicates are none of them."""
-        return self._reasons.total()
+        """The number of rows in the quarantine that are no duplicates."""
+        return self._reasons.total() - self.duplicates
 
     def sift(self, rows: Iterable[Row]) -> Iterator[LabelledReview]:
-        """Yield the accepted reviews.
+        """Yield the accepted reviews, in order, after reading all rows.
 
         Raises PipelineError at the end if too many rows were refused, or unless both labels occurred.
         """
-        seen: set[bytes] = set()  # 16 bytes per text, to bound memory
-        labels: set[int] = set()
+        accepted: Counter[int] = Counter()
         self._quarantine.parent.mkdir(parents=True, exist_ok=True)
-        with self._quarantine.open("w", newline="", encoding="utf-8") as file:
+        with (
+            self._quarantine.open("w", newline="", encoding="utf-8") as file,
+            tempfile.TemporaryFile("w+", encoding="ascii", dir=self._quarantine.parent) as waiting,
+        ):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(Rejected._fields)
-            for row in rows:
-                self.read += 1
+            for row in self._judged(rows, waiting):
                 if isinstance(row, Rejected):
                     self._reasons[row.reason] += 1
                     writer.writerow(row._replace(text=row.text[:200]))
-                    continue
-                key = hashlib.blake2b(row.text.encode(), digest_size=16).digest()
-                if key in seen:
-                    self.duplicates += 1
-                    writer.writerow(Rejected(row.review_id, DUPLICATE, row.text[:200]))
-                    continue
-                seen.add(key)
-                labels.add(row.label)
-                yield row
+                else:
+                    accepted[row.label] += 1
+                    yield row
         if self.read and self.refused / self.read > self._max_refused:
             raise PipelineError(self._explain())
-        if len(labels) < 2:
+        if len(accepted) < 2:
             raise PipelineError(
-                f"{len(seen):,} of {self.read:,} rows are labelled reviews, but both labels must occur:"
-                f" see {self._quarantine}. data/ is unchanged."
+                f"{accepted.total():,} of {self.read:,} rows are labelled reviews, but both labels must"
+                f" occur: see {self._quarantine}. data/ is unchanged."
             )
+
+    def _judged(self, rows: Iterable[Row], waiting: TextIO) -> Iterator[Row]:
+        """Yield each row when it is known to be rejected or accepted.
+
+        Any row may contradict an earlier one, so reviews wait in a file; memory holds 16 bytes per text.
+        """
+        labels: defaultdict[bytes, int] = defaultdict(int)
+        for row in rows:
+            self.read += 1
+            if isinstance(row, Rejected):
+                yield row
+            else:
+                labels[digest(row.text)] |= 1 << row.label
+                waiting.write(json.dumps(row) + "\n")
+        waiting.seek(0)
+        for line in waiting:
+            review = LabelledReview(*json.loads(line))
+            text = digest(review.text)
+            if labels[text] == _BOTH:
+                yield Rejected(review.review_id, CONTRADICTION, review.text)
+            elif labels[text] == _PASSED:
+                yield Rejected(review.review_id, DUPLICATE, review.text)
+            else:
+                labels[text] = _PASSED
+                yield review
 
     def _explain(self) -> str:
         share = self.refused / self.read
-        reasons = "; ".join(f"{reason} ({count:,})" for reason, count in self._reasons.most_common(3))
-        more = "; ..." if len(self._reasons) > 3 else ""
+        refusals = [(why, count) for why, count in self._reasons.most_common() if why != DUPLICATE]
+        reasons = "; ".join(f"{why} ({count:,})" for why, count in refusals[:3])
+        more = "; ..." if len(refusals) > 3 else ""
         return (
             f"{self.refused:,} of {self.read:,} rows ({share:.1%}) were refused, and --max-refused allows"
             f" {self._max_refused:g}: {reasons}{more}. They are in {self._quarantine}. Correct the source, or"
             f" leave them out with --max-refused {enough(share)}. data/ is unchanged."
         )
+
+
+def digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def write(reviews: Iterable[LabelledReview], folder: Path) -> int:

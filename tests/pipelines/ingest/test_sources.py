@@ -19,6 +19,7 @@ from pipelines.core.errors import run_stage
 from pipelines.ingest.__main__ import main
 from pipelines.ingest.imdb import imdb
 from pipelines.ingest.labels import LabelledReview
+from pipelines.prepare.cleaning import read_reviews
 from tests.project import ROOT
 
 pytestmark = pytest.mark.process  # the command runs `dvc commit`
@@ -280,7 +281,7 @@ def test_the_labels_of_a_hub_dataset_are_read_by_name(
         (b"", "its columns are none"),
         (b"text,label\ncaf\xe9,1\n", "not UTF-8"),
         (b"text,label\nGreat.,1\n", "both labels must occur"),
-        (b'text,label\n"Great.,1\n', "line 1: unexpected end"),
+        (b'text,label\n"Great.,1\n', "begins on line 2: unexpected end"),
     ],
 )
 def test_an_invalid_table_is_an_error_and_leaves_the_data_unchanged(
@@ -291,6 +292,62 @@ def test_an_invalid_table_is_an_error_and_leaves_the_data_unchanged(
     (tmp_path / "bad.csv").write_bytes(content)
     assert message in ingest(tmp_path, "--source", "csv", str(tmp_path / "bad.csv"), code=1)
     assert (tmp_path / "data" / "reviews.csv").read_text() == "unchanged"
+
+
+def csv_bytes(path: Path, content: bytes) -> tuple[str, ...]:
+    """Write the file and return the command's words that ingest it, whatever the share of refused rows."""
+    path.write_bytes(content)
+    return "--source", "csv", str(path), "--max-refused", "1"
+
+
+def test_a_row_with_more_fields_than_the_header_is_refused(tmp_path: Path) -> None:
+    """The text of the second row was cut at its comma, and `but dull` was taken for the label's column."""
+    content = b"label,text\n1,Great.\n0,Long, but dull, I fear.\n0,Dull.\n"
+    ingest(tmp_path, *csv_bytes(tmp_path / "ours.csv", content))
+    assert kept_labels(tmp_path) == {"Great.": "1", "Dull.": "0"}
+    assert quarantine(tmp_path) == {"row-3": "4 fields, but the header has 2: quote a text with commas"}
+    (refused,) = table(tmp_path / "results/ingest/quarantine.csv")
+    assert refused["text"] == "0,Long, but dull, I fear."
+
+
+def test_a_column_that_is_there_twice_is_an_error_only_if_it_is_read(tmp_path: Path) -> None:
+    words = csv_bytes(tmp_path / "ours.csv", b"text,note,label,note,label\nGreat.,a,1,b,0\nDull.,c,0,d,1\n")
+    output = ingest(tmp_path, *words, code=1)
+    assert "more than one column label; its columns are text, note, label, note, label" in output
+    words = csv_bytes(tmp_path / "ours.csv", b"text,note,label,note\nGreat.,a,1,b\nDull.,c,0,d\n")
+    ingest(tmp_path, *words)
+    assert kept_labels(tmp_path) == {"Great.": "1", "Dull.": "0"}
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        (b'text,label\n"Warm.\rBrave.",1\nDull.\rLong.,0\n', ["Warm. Brave.", "Dull. Long."]),
+        (b'text,label\r\n"Warm.\r\nBrave.",1\r\nDull.\rLong.,0\r\n', ["Warm.\nBrave.", "Dull. Long."]),
+        (b'text,label\r"Warm.\rBrave.",1\rDull.,0\r', ["Warm.\nBrave.", "Dull."]),
+    ],
+    ids=["lf", "crlf", "cr"],
+)
+def test_a_carriage_return_in_a_text_ends_no_row(tmp_path: Path, content: bytes, texts: list[str]) -> None:
+    """`prepare` reads the data with pandas, for which a CR without quotes ends a row."""
+    ingest(tmp_path, *csv_bytes(tmp_path / "ours.csv", content))
+    assert read_reviews(tmp_path / "data" / "reviews.csv")["text"].tolist() == texts
+
+
+def test_a_carriage_return_of_another_source_becomes_a_line_break(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    (folder / "train/pos/0_9.txt").write_bytes(b"Warm.\rBrave.\r\nLong.")
+    ingest(tmp_path, "--source", "imdb-archive", str(folder), "--max-refused", "0.5")
+    assert "Warm.\nBrave.\nLong." in read_reviews(tmp_path / "data" / "reviews.csv")["text"].tolist()
+
+
+def test_a_text_with_both_labels_is_refused_altogether(tmp_path: Path) -> None:
+    content = b"text,label\nMixed.,1\nGreat.,1\nMixed.,1\nGreat.,1\nMixed.,0\nDull.,0\n"
+    output = ingest(tmp_path, *csv_bytes(tmp_path / "ours.csv", content))
+    assert kept_labels(tmp_path) == {"Great.": "1", "Dull.": "0"}
+    both, twice = "the same text has both labels", "the same text as an earlier review"
+    assert quarantine(tmp_path) == {"row-2": both, "row-4": both, "row-5": twice, "row-6": both}
+    assert "4 of 6 rows, with reasons: 1 duplicates, 3 refused" in output
 
 
 @pytest.mark.parametrize("source", ["imdb-archive", "kaggle", "csv"])
