@@ -93,7 +93,7 @@ def _checksum(position: bytes, listing: str) -> bytes:
 
 def _invalid() -> RequestValidationError:
     return invalid(
-        *("query", "cursor", "cursor_invalid"),
+        *("query", ["cursor"], "cursor_invalid"),
         "It was altered or belongs to another list. Send next_cursor unchanged, with the same path and "
         "parameters, or omit it for the first page.",
     )

@@ -112,9 +112,11 @@ class GatewayTimeoutError(ApiError):
     code = "model_timeout"
 
 
-def invalid(location: str, field: str, code: str, detail: str) -> RequestValidationError:
-    """Return the error for one invalid field: `location` is body, query, header or path."""
-    return RequestValidationError([{"type": code, "loc": (location, field), "msg": detail}])
+def invalid(location: str, fields: Sequence[str], code: str, detail: str) -> RequestValidationError:
+    """Return the error for invalid fields: `location` is body, query, header or path."""
+    return RequestValidationError(
+        [{"type": code, "loc": (location, field), "msg": detail} for field in fields]
+    )
 
 
 class ProblemResponse(JSONResponse):

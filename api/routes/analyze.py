@@ -34,7 +34,7 @@ async def analyze(body: Analyze, bento: BentoDep, request: Request) -> Analysis:
     (result,) = await _until_disconnect(request, bento.classify([body.text]))
     if isinstance(result, SentimentError):
         # An error for one item is the fault of its text, not of the Bento.
-        raise errors.invalid("body", "text", "not_analysable", result.error)
+        raise errors.invalid("body", ["text"], "not_analysable", result.error)
     model_version.set(result.model_version)
     return result
 

@@ -1,17 +1,16 @@
 """Create, list, read, replace and delete reviews."""
 
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic_core import to_json
 from sqlalchemy import bindparam, select, tuple_
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api import errors, etags
+from api import errors
 from api.auth import Writer, admit_reader, admit_writer, writer
 from api.bodies import json_route
 from api.cursor import ReviewCursor
@@ -20,6 +19,7 @@ from api.fields import MovieId
 from api.idempotency import IdempotencyKey, earlier_answer
 from api.links import next_page, path_to
 from api.parameters import refuse_unknown_parameters
+from api.preconditions import IfNoneMatch, PreconditionsDep, is_current
 from api.reviews import (
     PUBLIC_COLUMNS,
     Review,
@@ -42,6 +42,17 @@ router = APIRouter(
 Filter = Literal[Label, "pending"]
 READ = [Depends(admit_reader), Depends(refuse_unknown_parameters)]
 WRITE = [Depends(writer), Depends(refuse_unknown_parameters)]
+CHANGED: dict[str, Any] = {
+    "response_model": ReviewPublic,
+    "dependencies": WRITE,
+    "responses": errors.responses(403, 404, 408, 412, 413, 415, 422),
+}
+DELETED: dict[str, Any] = {
+    "status_code": 204,
+    "response_class": Response,  # without it FastAPI sends a Content-Type for the empty body
+    "dependencies": WRITE,
+    "responses": errors.responses(403, 404, 412, 422),
+}
 
 
 async def _found(movie_id: MovieId, review_id: UUID, session: SessionDep) -> Review:
@@ -86,60 +97,11 @@ OwnReview = Annotated[Review, Depends(_own)]
 OwnReviewById = Annotated[Review, Depends(_own_by_id)]
 
 
-def _if_match(
-    request: Request,
-    if_match: Annotated[
-        str | None,
-        Header(description="ETag of the version that was read; 412 if the review was edited since."),
-    ] = None,
-) -> str | None:
-    # FastAPI passes the first line only, and documents the header.
-    return etags.header(request, "If-Match")
-
-
-def _if_none_match(
-    request: Request,
-    if_none_match: Annotated[
-        str | None, Header(description="ETag of the cached copy; 304, or 412 for a change, if it is current.")
-    ] = None,
-) -> str | None:
-    return etags.header(request, "If-None-Match")
-
-
-IfMatch = Annotated[str | None, Depends(_if_match)]
-IfNoneMatch = Annotated[str | None, Depends(_if_none_match)]
-
-
-def _is_current(review: Review, if_none_match: str) -> bool:
-    """If-None-Match (RFC 9110, 13.1.2): any of the listed tags, or `*`."""
-    return etags.is_any(if_none_match) or review.etag in etags.listed(if_none_match)
-
-
-def _require_match(request: Request, review: Review, if_match: str | None, if_none_match: str | None) -> None:
-    """If-Match (RFC 9110, 13.1.1): any of the listed tags, or `*`. A new sentiment is not an edit.
-
-    If-None-Match must not match. Raises PreconditionFailedError.
-    """
-    path = _path(request, review)
-    if if_none_match is not None and _is_current(review, if_none_match):
-        raise errors.PreconditionFailedError(
-            f"If-None-Match matches {path}, whose ETag is {review.etag}. Use If-Match to change it."
-        )
-    if if_match is None or etags.is_any(if_match):
-        return
-    if not any(review.has_revision(tag) for tag in etags.listed(if_match)):
-        raise errors.PreconditionFailedError(
-            f"{path} has been edited: its ETag is now {review.etag}. Read it again."
-        )
-
-
 def _edit(request: Request, response: Response, review: Review, change: ReviewUpdate | ReviewPatch) -> Review:
     """Apply a change whose precondition is met. Raises RequestValidationError."""
     if changed := review.changed_read_only_fields(change):
         detail = f"This field of {_path(request, review)} is read-only: omit it, or send its current value"
-        raise RequestValidationError(
-            [{"type": "read_only", "loc": ("body", name), "msg": detail} for name in changed]
-        )
+        raise errors.invalid("body", changed, "read_only", detail)
     review.edit(change.edits())
     response.headers["ETag"] = review.etag
     response.headers["Content-Location"] = _path(request, review)
@@ -233,99 +195,81 @@ async def read_review(
     review: FoundReview, response: Response, if_none_match: IfNoneMatch
 ) -> Review | Response:
     response.headers["ETag"] = review.etag
-    if if_none_match is not None and _is_current(review, if_none_match):
+    if if_none_match is not None and is_current(review, if_none_match):
         return Response(status_code=304, headers=response.headers)
     return review
 
 
 @router.put(
     "/{movie_id}/{review_id}",
-    response_model=ReviewPublic,
-    dependencies=WRITE,
-    responses=errors.responses(403, 404, 408, 412, 413, 415, 422),
+    **CHANGED,
 )
 async def replace_review(
     update: ReviewUpdate,
     review: OwnReview,
     request: Request,
     response: Response,
-    if_match: IfMatch,
-    if_none_match: IfNoneMatch,
+    preconditions: PreconditionsDep,
 ) -> Review:
     """Replace author, text and rating. What was read may be sent back whole."""
-    _require_match(request, review, if_match, if_none_match)
+    preconditions.require(review, _path(request, review))
     return _edit(request, response, review, update)
 
 
 @router.patch(
     "/{movie_id}/{review_id}",
-    response_model=ReviewPublic,
-    dependencies=WRITE,
-    responses=errors.responses(403, 404, 408, 412, 413, 415, 422),
+    **CHANGED,
 )
 async def change_review(
     patch: ReviewPatch,
     review: OwnReview,
     request: Request,
     response: Response,
-    if_match: IfMatch,
-    if_none_match: IfNoneMatch,
+    preconditions: PreconditionsDep,
 ) -> Review:
     """Change only the fields that are sent; `application/merge-patch+json` is accepted too."""
-    _require_match(request, review, if_match, if_none_match)
+    preconditions.require(review, _path(request, review))
     return _edit(request, response, review, patch)
 
 
-# Without a response class FastAPI sends a Content-Type for the empty body.
 @router.delete(
     "/{movie_id}/{review_id}",
-    status_code=204,
-    response_class=Response,
-    dependencies=WRITE,
-    responses=errors.responses(403, 404, 412, 422),
+    **DELETED,
 )
 async def delete_review(
     review: OwnReview,
     session: SessionDep,
     request: Request,
-    if_match: IfMatch,
-    if_none_match: IfNoneMatch,
+    preconditions: PreconditionsDep,
 ) -> None:
-    _require_match(request, review, if_match, if_none_match)
+    preconditions.require(review, _path(request, review))
     await session.delete(review)
 
 
 @router.put(
     "/{review_id}",
-    response_model=ReviewPublic,
-    dependencies=WRITE,
-    responses=errors.responses(403, 404, 408, 412, 413, 415, 422),
+    **CHANGED,
 )
 async def replace_review_by_id(
     update: ReviewUpdate,
     review: OwnReviewById,
     request: Request,
     response: Response,
-    if_match: IfMatch,
-    if_none_match: IfNoneMatch,
+    preconditions: PreconditionsDep,
 ) -> Review:
     """Like `replace_review`; Content-Location names the canonical path."""
-    return await replace_review(update, review, request, response, if_match, if_none_match)
+    return await replace_review(update, review, request, response, preconditions)
 
 
 @router.delete(
     "/{review_id}",
-    status_code=204,
-    response_class=Response,
-    dependencies=WRITE,
-    responses=errors.responses(403, 404, 412, 422),
+    **DELETED,
 )
 async def delete_review_by_id(
     review: OwnReviewById,
     session: SessionDep,
     request: Request,
-    if_match: IfMatch,
-    if_none_match: IfNoneMatch,
+    preconditions: PreconditionsDep,
 ) -> None:
     """Like `delete_review`."""
-    await delete_review(review, session, request, if_match, if_none_match)
+    await delete_review(review, session, request, preconditions)
