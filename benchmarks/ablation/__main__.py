@@ -1,7 +1,7 @@
 """Measure the gain in accuracy from each change of a parameter.
 
-For each seed, the pipeline is trained and evaluated without a change and with each change alone. A seed has
-its own split, so that all runs of a seed classify the same reviews. Each run is the DVC experiment
+For each seed, the pipeline is trained and evaluated without a change and with each change alone. All runs
+classify the same validation reviews. Each run is the DVC experiment
 ablation-SEED-NAME-VALUE and an MLflow run. Results in DVC's cache are not computed again, so the same command
 resumes after an interruption. Writes table.json, table.md and plot.png.
 """
@@ -32,7 +32,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "changes", nargs="+", metavar="NAME=VALUE", help="a change of params.yaml, as for `dvc exp run -S`"
     )
     parser.add_argument(
-        "--seeds", type=int, nargs="+", help="seeds of the runs; default: the seed of params.yaml"
+        "--seeds", type=int, nargs="+", help="seeds of the trainings; default: train.seed of params.yaml"
     )
     parser.add_argument(
         "--output",
@@ -50,7 +50,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def run_pipeline(clone: Workspace, seed: int, change: str, logs: Path) -> Run:
     """Train, export and evaluate with the change. Raises BenchmarkError naming the log if a stage fails."""
-    overrides = [f"seed={seed}"] + ([change] if change != UNCHANGED else [])
+    overrides = [f"train.seed={seed}"] + ([change] if change != UNCHANGED else [])
     name = re.sub(r"[^\w.]+", "-", f"ablation-{seed}-{change}")
     log = logs / f"{name}.log"
     environment = {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     params = load_params()
     connect()
-    runs = run_all(options.changes, options.seeds or [params.seed], options.output / "logs")
+    runs = run_all(options.changes, options.seeds or [params.train.seed], options.output / "logs")
     rows = table.make_rows(runs)
     content = {"params": params.model_dump(), **table.as_json(runs, rows)}
     results.write(options.output, content, table.markdown(rows), partial(plot.draw, rows))

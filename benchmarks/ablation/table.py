@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from pipelines.statistics.intervals import Counts, Interval, bootstrap
+from pipelines.core.movies import movie_codes
+from pipelines.statistics.intervals import Interval, mean_difference
 
 UNCHANGED = "unchanged"
 BOOTSTRAP_SEED = 0
@@ -17,7 +17,8 @@ BOOTSTRAP_SEED = 0
 class Run:
     """An evaluated run.
 
-    The columns of `predictions` are review_id, actual, predicted and probability (of the positive class).
+    The columns of `predictions` are review_id, movie_id, actual, predicted and probability (of the positive
+    class).
     """
 
     change: str
@@ -39,27 +40,18 @@ class Row:
 
 
 def score(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns correct (0 or 1) and log_loss, indexed by review_id."""
+    """Return the columns correct (0 or 1) and log_loss, indexed by review_id and movie_id."""
     positive = predictions["probability"].clip(1e-6, 1 - 1e-6)
     of_actual = positive.where(predictions["actual"] == "positive", 1 - positive)
     correct = (predictions["actual"] == predictions["predicted"]).astype(float)
     columns = {"correct": correct, "log_loss": -np.log(of_actual)}
-    return pd.DataFrame(columns).set_index(predictions["review_id"])
+    return pd.DataFrame(columns).set_index([predictions["review_id"], predictions["movie_id"]])
 
 
-def mean_difference(differences: pd.DataFrame, column: str) -> Interval:
-    """Return the mean of a column with its interval.
-
-    The bootstrap resamples reviews: a review in the splits of several seeds is one unit, not independent
-    ones.
-    """
-    by_review = differences.groupby(level="review_id")[column].agg(["sum", "size"])
-    sums, sizes = by_review["sum"].to_numpy(), by_review["size"].to_numpy()
-
-    def resampled(counts: Counts) -> dict[str, npt.NDArray[np.float64]]:
-        return {column: (counts @ sums) / (counts @ sizes)}
-
-    return Interval(float(sums.sum() / sizes.sum()), *bootstrap(resampled, len(sums), BOOTSTRAP_SEED)[column])
+def difference(by_seed: Sequence[pd.DataFrame], column: str) -> Interval:
+    """Return the mean of a column, with the interval for other seeds and other movies."""
+    movies = movie_codes(by_seed[0].index.get_level_values("movie_id"))
+    return mean_difference(np.array([one[column] for one in by_seed]), movies, BOOTSTRAP_SEED)
 
 
 def make_rows(runs: Sequence[Run]) -> list[Row]:
@@ -71,13 +63,13 @@ def make_rows(runs: Sequence[Run]) -> list[Row]:
 def make_row(change: str, scores: dict[tuple[str, int], pd.DataFrame]) -> Row:
     seeds = [seed for name, seed in scores if name == change]
     by_seed = [scores[change, seed] - scores[UNCHANGED, seed] for seed in seeds]
-    differences, own = pd.concat(by_seed), pd.concat([scores[change, seed] for seed in seeds])
+    own = pd.concat([scores[change, seed] for seed in seeds])
     return Row(
         change=change,
         accuracy=float(own["correct"].mean()),
         log_loss=float(own["log_loss"].mean()),
-        accuracy_gain=mean_difference(differences, "correct"),
-        log_loss_difference=mean_difference(differences, "log_loss"),
+        accuracy_gain=difference(by_seed, "correct"),
+        log_loss_difference=difference(by_seed, "log_loss"),
         gain_by_seed={seed: float(one["correct"].mean()) for seed, one in zip(seeds, by_seed, strict=True)},
     )
 
@@ -93,8 +85,8 @@ def markdown(rows: Sequence[Row]) -> str:
             gain, low, high = (100 * bound for bound in row.accuracy_gain)
             cells[2] = f"{gain:+.2f} ({low:+.2f} to {high:+.2f})"
             cells[3] = ", ".join(f"{100 * value:+.2f}" for value in row.gain_by_seed.values())
-            difference, low, high = row.log_loss_difference
-            cells[5] = f"{difference:+.4f} ({low:+.4f} to {high:+.4f})"
+            loss, low, high = row.log_loss_difference
+            cells[5] = f"{loss:+.4f} ({low:+.4f} to {high:+.4f})"
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 

@@ -42,7 +42,7 @@ def stock(params: Params, reviews: pd.DataFrame, callback: TrainerCallback, fold
         label_smoothing_factor=train.label_smoothing,
         include_num_input_tokens_seen="non_padding",
         use_cpu=True,
-        seed=params.seed,
+        seed=params.train.seed,
         save_strategy="no",
         logging_steps=20,
         report_to="none",

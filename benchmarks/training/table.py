@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.command import BenchmarkError
-from pipelines.statistics.intervals import Counts, Interval, bootstrap, wilson
+from pipelines.statistics.intervals import Codes, Interval, mean_difference
+
+BOOTSTRAP_SEED = 0
 
 
 class Step(TypedDict):
@@ -34,6 +36,7 @@ class Rate(NamedTuple):
 Steps = Sequence[Step]
 Slices = Sequence[tuple[float, float]]
 Correct = npt.NDArray[np.bool_]
+"""Whether each validation review is classified correctly, [seeds, reviews]."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,11 @@ def rate(steps: Steps) -> Rate:
     return Rate(steps[-1]["tokens"] - steps[0]["tokens"], steps[-1]["time"] - steps[0]["time"])
 
 
-def make_row(name: str, rates: Sequence[Rate], correct: Correct) -> Row:
+def make_row(name: str, rates: Sequence[Rate], correct: Correct, movies: Codes) -> Row:
     tokens, seconds = (sum(column) for column in zip(*rates, strict=True))
-    return Row(name, int(tokens), float(seconds), wilson(int(correct.sum()), len(correct)))
+    return Row(
+        name, int(tokens), float(seconds), mean_difference(correct.astype(float), movies, BOOTSTRAP_SEED)
+    )
 
 
 def compare(
@@ -82,9 +87,11 @@ def compare(
     stock: Sequence[Rate],
     stage_correct: Correct,
     stock_correct: Correct,
-    seed: int,
+    movies: Codes,
 ) -> Comparison:
     """Compare pairs of consecutive time slices, and the accuracies review by review.
+
+    The interval of the difference is for other seeds and other movies.
 
     Raises BenchmarkError if there is no pair in which both did two steps.
     """
@@ -92,12 +99,8 @@ def compare(
     if not pairs:
         raise BenchmarkError("no time slice had two steps of both: increase --seconds or --reviews")
     speedups = [fast.per_second / slow.per_second for fast, slow in pairs]
-    gain = stage_correct.astype(int) - stock_correct.astype(int)
-
-    def difference(counts: Counts) -> dict[str, npt.NDArray[np.float64]]:
-        return {"difference": counts @ gain / len(gain)}
-
-    interval = Interval(float(gain.mean()), *bootstrap(difference, len(gain), seed)["difference"])
+    gain = stage_correct.astype(float) - stock_correct.astype(float)
+    interval = mean_difference(gain, movies, BOOTSTRAP_SEED)
     return Comparison(median(speedups), min(speedups), max(speedups), len(speedups), interval)
 
 

@@ -57,10 +57,11 @@ class TrainingProcess:
 
 
 @contextlib.contextmanager
-def start(name: str, folder: Path, reviews: int | None) -> Iterator[TrainingProcess]:
+def start(name: str, folder: Path, reviews: int | None, seed: int) -> Iterator[TrainingProcess]:
     """Yield a contender that has done its warm-up steps and is stopped; kill it at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, "-m", "benchmarks.training.worker", name, "--folder", str(folder)]
+    words += ["--seed", str(seed)]
     words += ["--reviews", str(reviews)] if reviews else []
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT)

@@ -78,13 +78,14 @@ def classified_correctly(
     return correct
 
 
-def train(name: str, folder: Path, count: int | None) -> Trainer:
+def train(name: str, folder: Path, count: int | None, seed: int) -> Trainer:
     """Train on a random sample of `count` reviews, or on all of them."""
     params = load_params()
-    set_seed(params.seed)
+    params = params.model_copy(update={"train": params.train.model_copy(update={"seed": seed})})
+    set_seed(seed)
     reviews = pd.read_csv(PREPARED / "train.csv", keep_default_na=False)
     if count:
-        reviews = reviews.sample(min(count, len(reviews)), random_state=params.seed)
+        reviews = reviews.sample(min(count, len(reviews)), random_state=seed)
     with (folder / "progress.jsonl").open("w") as file:
         trainer = CONTENDERS[name](params, reviews, Progress(file), folder / "scratch")
         trainer.train()
@@ -96,9 +97,10 @@ def main() -> None:
     parser.add_argument("name", choices=CONTENDERS)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--reviews", type=int)
+    parser.add_argument("--seed", type=int, required=True)
     options = parser.parse_args()
     use_all_cores()
-    trainer = train(options.name, options.folder, options.reviews)
+    trainer = train(options.name, options.folder, options.reviews, options.seed)
     assert isinstance(trainer.model, torch.nn.Module)
     assert isinstance(trainer.processing_class, PreTrainedTokenizerBase)
     validation = pd.read_csv(PREPARED / "validation.csv", keep_default_na=False)

@@ -18,6 +18,8 @@ class Section(BaseModel):
 
 
 class PrepareParams(Section):
+    seed: int = Field(ge=0, lt=2**32)
+    test_fraction: float = Field(gt=0, lt=1)
     validation_fraction: float = Field(gt=0, lt=1)
     calibration_fraction: float = Field(gt=0, lt=1)
 
@@ -33,6 +35,7 @@ class PretrainParams(Section):
 
 
 class TrainParams(Section):
+    seed: int = Field(ge=0, lt=2**32)
     base: str = Field(min_length=1)
     epochs: float = Field(gt=0, le=100)
     learning_rate: float = Field(gt=0, lt=1)
@@ -76,7 +79,6 @@ class RegisterParams(Section):
 
 
 class Params(Section):
-    seed: int = Field(ge=0, lt=2**32)
     prepare: PrepareParams
     pretrain: PretrainParams
     train: TrainParams

@@ -9,19 +9,20 @@ from typing import NamedTuple
 import mlflow
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from scipy.stats import binomtest
 
+from pipelines.core.movies import movie_codes
 from pipelines.served_form.classifier import Classifier
-from pipelines.statistics.intervals import Counts, Interval, bootstrap
+from pipelines.statistics.intervals import Interval, mean_difference
 
 MODEL = "sentiment"
 ALIAS = "champion"
 SIGNIFICANCE = 0.05
 """Differences with a smaller p-value count as significant."""
 
-Labels = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float64]
 
 
@@ -69,19 +70,19 @@ def answers(champion: ModelVersion, texts: Sequence[str]) -> Array | str:
 
 
 def compare(
-    labels: Labels, new: Array, old: Array, champion: ModelVersion, tags: Mapping[str, str], seed: int
+    reviews: pd.DataFrame, new: Array, old: Array, champion: ModelVersion, tags: Mapping[str, str], seed: int
 ) -> Comparison:
-    """Run McNemar's exact test and a paired bootstrap of the difference; `tags` are the new run's."""
+    """Run McNemar's exact test and a paired bootstrap of the difference, which resamples movies.
+
+    `new` and `old` are the probabilities of being positive, [reviews]; `tags` are the new run's.
+    """
+    labels, movies = reviews["label"].to_numpy(), movie_codes(reviews["movie_id"])
     new_right, old_right = (((answer >= 0.5) == (labels == 1)).astype(int) for answer in (new, old))
     gained = new_right - old_right
-
-    def drawn(counts: Counts) -> dict[str, Array]:
-        return {"difference": counts @ gained / counts.sum(axis=1)}
-
     only_new, only_old = int((gained > 0).sum()), int((gained < 0).sum())
     return Comparison(
         champion.version,
-        Interval(float(gained.mean()), *bootstrap(drawn, len(labels), seed)["difference"]),
+        mean_difference(gained[np.newaxis].astype(float), movies, seed),
         float(binomtest(only_new, only_new + only_old).pvalue) if only_new + only_old else 1.0,
         only_new,
         only_old,

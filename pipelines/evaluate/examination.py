@@ -14,26 +14,23 @@ from pipelines.evaluate import behaviour, champion, label_errors, throughput
 from pipelines.evaluate.accuracy_loss import compare
 from pipelines.evaluate.champion import Comparison
 from pipelines.evaluate.findings import Findings, TrainedRun
+from pipelines.evaluate.measurement import measure
 from pipelines.evaluate.slices import slices
 from pipelines.served_form.classifier import Classifier, probabilities
 from pipelines.statistics.calibration import mean_softmax
-from pipelines.statistics.intervals import Interval, bootstrap
-from pipelines.statistics.scores import score, score_draws
 
 PREPARED = Path("results/prepare")
 TRAINED = Path("results/train")
 SERVED = Path("results/export/serving")
 REFERENCE = Path("results/export/reference")
 
-Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
 
 
-def intervals(labels: Labels, positive: Probabilities, seed: int) -> dict[str, Interval]:
-    """Return the metrics of `score` with their confidence intervals."""
-    metrics = score(labels, positive)
-    ends = bootstrap(lambda counts: score_draws(labels, positive, counts), len(labels), seed)
-    return {name: Interval(value, *ends[name]) for name, value in metrics.items()}
+def read(part: str) -> pd.DataFrame:
+    return pd.read_csv(
+        PREPARED / f"{part}.csv", keep_default_na=False, dtype={"review_id": str, "movie_id": str}
+    )
 
 
 def compare_with_champion(
@@ -46,8 +43,7 @@ def compare_with_champion(
     answers = champion.answers(version, reviews["text"].tolist())
     if isinstance(answers, str):
         return None, f"the champion, version {version.version}, was not compared: {answers}"
-    labels = reviews["label"].to_numpy()
-    found = champion.compare(labels, positive, answers, version, run.data.tags, seed)
+    found = champion.compare(reviews, positive, answers, version, run.data.tags, seed)
     return found, champion.in_words(found)
 
 
@@ -62,17 +58,18 @@ def trained_run(run: Run) -> TrainedRun:
 
 
 def examine(client: mlflow.MlflowClient, run: Run, params: Params) -> Findings:
-    """Evaluate the run's model on the validation reviews."""
-    reviews = pd.read_csv(PREPARED / "validation.csv", keep_default_na=False, dtype={"review_id": str})
+    """Evaluate the run's model on the validation reviews and, for the record only, on the test reviews."""
+    reviews, test = read("validation"), read("test")
     labels, texts = reviews["label"].to_numpy(), reviews["text"].tolist()
     served = Classifier(SERVED)
     logits = served.logits(texts)
     positive = mean_softmax(logits)[:, served.positive]
-    measured = intervals(labels, positive, params.seed)
-    verdicts = behaviour.judge(served.probabilities, texts, params.evaluate.behaviour, params.seed)
+    validation = measure(reviews, positive, params.prepare.seed)
+    unseen = measure(test, served.probabilities(test["text"].tolist()), params.prepare.seed)
+    verdicts = behaviour.judge(served.probabilities, texts, params.evaluate.behaviour, params.prepare.seed)
     table, missing = slices(reviews, (positive >= 0.5) == labels)
     doubted, doubts = label_errors.likely_label_errors(reviews, positive)
-    comparison, words = compare_with_champion(client, run, reviews, positive, params.seed)
+    comparison, words = compare_with_champion(client, run, reviews, positive, params.prepare.seed)
     return Findings(
         trained=trained_run(run),
         reviews=reviews,
@@ -81,14 +78,14 @@ def examine(client: mlflow.MlflowClient, run: Run, params: Params) -> Findings:
         before=mean_softmax(logits, 1 / served.temperature)[:, served.positive],
         temperature=served.temperature,
         metrics={
-            **{name: interval.value for name, interval in measured.items()},
-            "accuracy_low": measured["accuracy"].low,
-            "accuracy_high": measured["accuracy"].high,
+            **validation.metrics(),
+            **unseen.metrics("test_"),
             **compare(labels, positive, probabilities(REFERENCE, texts)),
             **{f"behaviour_{verdict.name}": verdict.share for verdict in verdicts},
             "model_mib": served.mib,
         },
-        intervals=measured,
+        validation=validation,
+        test=unseen,
         comparison=comparison,
         against=words,
         slices=table,

@@ -11,8 +11,8 @@ import pandas as pd
 from pipelines.evaluate.behaviour import Verdict
 from pipelines.evaluate.behaviour import in_words as verdict_in_words
 from pipelines.evaluate.champion import Comparison
+from pipelines.evaluate.measurement import Measurement
 from pipelines.evaluate.throughput import Speed
-from pipelines.statistics.intervals import Interval
 
 Labels = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float64]
@@ -31,7 +31,10 @@ class TrainedRun:
 
 @dataclass(frozen=True)
 class Findings:
-    """`positive` and `before` are probabilities [reviews] after and before temperature scaling."""
+    """`positive` and `before` are probabilities [reviews] after and before temperature scaling.
+
+    Everything is of the validation reviews, except for `test`, which nothing is chosen by.
+    """
 
     trained: TrainedRun
     reviews: pd.DataFrame
@@ -39,7 +42,8 @@ class Findings:
     before: Array
     temperature: float
     metrics: Mapping[str, float]
-    intervals: Mapping[str, Interval]
+    validation: Measurement
+    test: Measurement
     comparison: Comparison | None
     against: str
     slices: pd.DataFrame
@@ -61,15 +65,22 @@ class Findings:
 
     @property
     def weak(self) -> pd.DataFrame:
-        """The slices, except movies, whose whole interval is below the overall accuracy."""
+        """The slices, except movies, whose whole interval is below the overall accuracy.
+
+        The intervals hold for all slices of a kind together, so that one of many is not listed by chance.
+        """
         kinds = self.slices[~self.slices["slice"].str.endswith("movie")]
         return kinds[kinds["high"] < self.metrics["accuracy"]].sort_values("accuracy")
 
     @property
     def headline(self) -> str:
-        accuracy = self.intervals["accuracy"]
+        validation, test = (
+            f"{part.accuracy.value:.3f} (95 % interval {part.accuracy.low:.3f} to {part.accuracy.high:.3f})"
+            f" on {part.reviews:,}"
+            for part in (self.validation, self.test)
+        )
+        verdict = "passed" if self.behaviour == "passed" else "failed, so it will not be registered"
         return (
-            f"Accuracy {accuracy.value:.3f} (95 % interval {accuracy.low:.3f} to {accuracy.high:.3f}) on "
-            f"{len(self.reviews):,} validation reviews; {self.against}; behavioural tests "
-            f"{'passed' if self.behaviour == 'passed' else 'failed, so it will not be registered'}."
+            f"Accuracy {validation} validation reviews, {test} test reviews; {self.against}; "
+            f"behavioural tests {verdict}."
         )

@@ -25,6 +25,7 @@ def write(found: Findings, figures: dict[str, Figure]) -> None:
     predictions = pd.DataFrame(
         {
             "review_id": found.reviews["review_id"],
+            "movie_id": found.reviews["movie_id"],
             "actual": np.where(found.labels, "positive", "negative"),
             "predicted": np.where(found.positive >= 0.5, "positive", "negative"),
             "probability": found.positive.round(6),

@@ -108,7 +108,11 @@ def slices(table: pd.DataFrame, accuracy: float) -> Figure:
     names = [
         f"{row.slice}: {row.value}  ({row.count:,})" for row in table.itertuples(index=False, name="Row")
     ]
-    plot.set(yticks=places, yticklabels=names, xlabel="accuracy, with 95 % intervals; dotted: all reviews")
+    plot.set(
+        yticks=places,
+        yticklabels=names,
+        xlabel="accuracy, with simultaneous 95 % intervals; dotted: all reviews",
+    )
     plot.set_ylim(-0.7, len(table) - 0.3)
     return figure
 

@@ -21,12 +21,10 @@ FIGURES = {
     "pr_auc": "precision, averaged over recall",
     "log_loss": "lower is better",
     "brier": "squared error; lower is better",
-    "ece": "confidence against accuracy; lower is better",
 }
 """A short explanation of each metric."""
 
 NAMES = {"f1": "F1", "roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "brier": "Brier", "log_loss": "log loss"}
-NAMES |= {"ece": "calibration error"}
 
 
 def environment() -> Environment:

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipelines.core.movies import movie_codes
 from pipelines.core.reviews import UNKNOWN_MOVIE
-from pipelines.statistics.intervals import wilson
+from pipelines.statistics.intervals import LEVEL, proportion
 
 Right = npt.NDArray[np.bool_]
 
@@ -28,9 +29,11 @@ _EXTREMITY = {5: "1 or 10 stars", 4: "2 or 9 stars", 3: "3 or 8 stars", 2: "4 or
 
 
 def slices(reviews: pd.DataFrame, right: Right) -> tuple[pd.DataFrame, list[str]]:
-    """Return a table of COLUMNS with Wilson's intervals, and the reasons for missing slices.
+    """Return a table of COLUMNS with intervals, and the reasons for missing slices.
 
-    `reviews` has review_id, movie_id, text and label; `right` is whether each prediction is correct.
+    `reviews` has review_id, movie_id, text and label; `right` is whether each prediction is correct. The
+    intervals are simultaneous (Bonferroni): with a probability of 95 %, all slices of a kind lie in theirs.
+    Movies are one kind, the other slices another.
     """
     kinds = {
         "label": reviews["label"].map({0: "negative", 1: "positive"}),
@@ -38,8 +41,10 @@ def slices(reviews: pd.DataFrame, right: Right) -> tuple[pd.DataFrame, list[str]
         "negation": reviews["text"].map(lambda text: "with" if _NEGATION.search(text) else "without"),
         "rating": stars(reviews["review_id"]),
     }
-    rows = [row for name, values in kinds.items() for row in by_value(name, values, right)]
-    movies, missing = by_movie(reviews["movie_id"], right)
+    codes = reviews.assign(code=movie_codes(reviews["movie_id"]))["code"]
+    level = simultaneous(sum(values.nunique() for values in kinds.values()))
+    rows = [row for name, values in kinds.items() for row in by_value(name, values, right, codes, level)]
+    movies, missing = by_movie(reviews["movie_id"], right, codes)
     if not kinds["rating"].notna().any():
         missing.append("rating: these reviews have none (review ids of the IMDB archive end in _STARS)")
     return pd.DataFrame([*rows, *movies], columns=COLUMNS), missing
@@ -61,20 +66,29 @@ def stars(review_ids: pd.Series) -> pd.Series:
     return distance.map(_EXTREMITY).astype(pd.CategoricalDtype([*_EXTREMITY.values()]))
 
 
-def by_value(name: str, values: pd.Series, right: Right) -> Iterator[tuple[object, ...]]:
-    """Yield a row for each value."""
+def simultaneous(count: int) -> float:
+    """Return the level of each of `count` intervals that hold together with probability LEVEL."""
+    return 1 - (1 - LEVEL) / max(count, 1)
+
+
+def by_value(
+    name: str, values: pd.Series, right: Right, codes: pd.Series, level: float
+) -> Iterator[tuple[object, ...]]:
+    """Yield a row for each value; `codes` numbers the movies of the reviews."""
     for value, group in pd.Series(right, index=values.index).groupby(values, observed=True):
-        yield (name, str(value), len(group), *wilson(int(group.sum()), len(group)))
+        movies = codes[group.index].to_numpy()
+        yield (name, str(value), len(group), *proportion(group.to_numpy(), movies, level))
 
 
-def by_movie(movies: pd.Series, right: Right) -> tuple[list[tuple[object, ...]], list[str]]:
+def by_movie(movies: pd.Series, right: Right, codes: pd.Series) -> tuple[list[tuple[object, ...]], list[str]]:
     """Return rows for the movies with the most reviews and for the worst, by upper interval end."""
     counts = movies[movies != UNKNOWN_MOVIE].value_counts()
     enough = counts[counts >= LEAST_REVIEWS].index
     if enough.empty:
         return [], [f"movie: no known movie has {LEAST_REVIEWS} validation reviews"]
     known = movies.isin(enough)
-    rows = pd.DataFrame(by_value("movie", movies[known], right[known]), columns=COLUMNS)
+    level = simultaneous(len(enough))
+    rows = pd.DataFrame(by_value("movie", movies[known], right[known], codes, level), columns=COLUMNS)
     frequent = rows.nlargest(MOST_MOVIES, "count", keep="first").assign(slice="frequent movie")
     worst = rows.nsmallest(MOST_MOVIES, "high", keep="first").assign(slice="worst movie")
     return [tuple(row) for row in pd.concat([frequent, worst]).itertuples(index=False)], []

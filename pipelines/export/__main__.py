@@ -62,7 +62,7 @@ def export(model: DistilBertForSequenceClassification, params: Params) -> float:
     if params.export.precision == "int8":
         reviews = pd.read_csv(TRAINING_REVIEWS, keep_default_na=False)
         count = min(params.export.calibration_reviews, len(reviews))
-        served = quantize(REFERENCE, reviews["text"].sample(count, random_state=params.seed).tolist())
+        served = quantize(REFERENCE, reviews["text"].sample(count, random_state=params.prepare.seed).tolist())
     write(served, SERVED, tokenizer_json, serving)
     return temperature
 

@@ -39,21 +39,21 @@ def imdb(path: Path) -> Iterator[Row]:
             count += 1
             split, side, number, stars = match.groups()
             movie = movies[split, side][int(number) : int(number) + 1] or [UNKNOWN_MOVIE]
-            yield review(file, f"{split}-{side}-{number}_{stars}", movie[0], side, int(stars), labels)
+            yield review(file, split, side, number, int(stars), movie[0], labels)
     if not count:
         raise PipelineError(
             f"{path} has no train/pos, train/neg, test/pos or test/neg: give the folder or archive aclImdb"
         )
 
 
-def review(file: File, review_id: str, movie: str, side: str, stars: int, labels: Labels) -> Row:
+def review(file: File, split: str, side: str, number: str, stars: int, movie: str, labels: Labels) -> Row:
     try:
         text = file.content().decode("utf-8")
     except UnicodeDecodeError as error:
         return Rejected(file.name, f"not UTF-8: {error.reason} at byte {error.start}", "")
     if (stars > 5) != (side == "pos"):
         return Rejected(file.name, f"{stars} stars, but in {side}/", text)
-    return validate(review_id, movie, text, side, labels)
+    return validate(f"{split}-{side}-{number}_{stars}", movie, text, side, labels, split)
 
 
 def read_movies(files: Files) -> Movies:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pipelines.core.errors import PipelineError
-from pipelines.core.reviews import UNKNOWN_MOVIE
+from pipelines.core.reviews import TEST, UNKNOWN_MOVIE
 
 POSITIVE = ("positive", "pos", "fresh", "true", "1")
 NEGATIVE = ("negative", "neg", "rotten", "false", "0")
@@ -19,12 +19,16 @@ _SHOWN = 40  # characters of a label, which may be a text if the column is the w
 
 
 class LabelledReview(NamedTuple):
-    """One row of data/reviews.csv; label 1 is positive, 0 negative."""
+    """One row of data/reviews.csv; label 1 is positive, 0 negative.
+
+    `split` is TEST for a review of the source's official test half, else empty.
+    """
 
     review_id: str
     movie_id: str
     text: str
     label: int
+    split: str = ""
 
 
 class Rejected(NamedTuple):
@@ -109,8 +113,10 @@ def enough(share: float) -> str:
     return f"{math.ceil(share * 100) / 100:g}"
 
 
-def validate(review_id: str, movie_id: str, text: str, label: str, labels: Labels) -> Row:
+def validate(review_id: str, movie_id: str, text: str, label: str, labels: Labels, split: str = "") -> Row:
     """Return the review, or a rejection if its text is empty or its label is missing or unknown.
+
+    `split` is the name that its source gives to its part; only TEST is kept.
 
     The lines of its text end in LF: csv writes a CR without quotes, and pandas reads it as the end of a row.
     """
@@ -122,7 +128,9 @@ def validate(review_id: str, movie_id: str, text: str, label: str, labels: Label
     number = labels.number(label)
     if number is None:
         return Rejected(review_id, f"the label {label[:_SHOWN]!r} is not one of {labels}", text)
-    return LabelledReview(review_id, slug(movie_id) or UNKNOWN_MOVIE, text, number)
+    return LabelledReview(
+        review_id, slug(movie_id) or UNKNOWN_MOVIE, text, number, TEST if split == TEST else ""
+    )
 
 
 def slug(name: str) -> str:

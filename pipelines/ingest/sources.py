@@ -119,7 +119,9 @@ def hugging_face(name: str, revision: str | None, labels: Labels) -> Iterator[Ro
                 names = getattr((rows.features or {}).get("label"), "names", None)
                 for number, row in enumerate(rows):
                     label = label_name(row["label"], names)
-                    yield validate(f"{split}-{number}", UNKNOWN_MOVIE, row["text"] or "", label, labels)
+                    yield validate(
+                        f"{split}-{number}", UNKNOWN_MOVIE, row["text"] or "", label, labels, split
+                    )
     except KeyError as error:
         raise PipelineError(f"{name} has no column {error}: text and label are required") from None
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Stage `prepare`: clean, deduplicate and split data/reviews.csv for training, calibration and validation."""
+"""Stage `prepare`: clean, deduplicate and split data/reviews.csv: training, calibration, validation, test."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from pipelines.core.errors import run_stage
 from pipelines.core.params import load_params
 from pipelines.lineage.tags import data_md5
 from pipelines.prepare.cleaning import clean, deduplicate, read_reviews
-from pipelines.prepare.splitting import split
+from pipelines.prepare.splitting import split, summary
 
 REVIEWS = Path("data/reviews.csv")
 OUT = Path("results/prepare")
@@ -20,7 +20,7 @@ def write(parts: Mapping[str, pd.DataFrame]) -> None:
     """Write each part to a CSV file named after it."""
     OUT.mkdir(parents=True, exist_ok=True)
     for name, rows in parts.items():
-        rows.to_csv(OUT / f"{name}.csv", index=False, lineterminator="\n")
+        rows.drop(columns="split").to_csv(OUT / f"{name}.csv", index=False, lineterminator="\n")
 
 
 def main() -> None:
@@ -28,17 +28,19 @@ def main() -> None:
     reviews = read_reviews(REVIEWS)
     cleaned = reviews.assign(text=reviews["text"].map(clean))
     distinct = deduplicate(cleaned[cleaned["text"] != ""])
-    parts = split(distinct, params)
+    parts = split(distinct, params.prepare)
+    described = summary(parts)
     write(parts)
-    summary = {
+    found = {
         "data_md5": data_md5(),
         "reviews": len(reviews),
         "dropped": len(reviews) - len(distinct),
-        **{name: len(rows) for name, rows in parts.items()},
         "positive_share": round(float(distinct["label"].mean()), 4),
+        "parts": described,
     }
-    (OUT / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    print(", ".join(f"{name} {value}" for name, value in summary.items()))
+    (OUT / "summary.json").write_text(json.dumps(found, indent=2) + "\n")
+    print(f"{len(reviews):,} reviews, {found['dropped']:,} dropped as duplicates or contradictions")
+    print(pd.DataFrame(described).T.convert_dtypes().to_string())
 
 
 if __name__ == "__main__":

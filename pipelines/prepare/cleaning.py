@@ -8,6 +8,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from pipelines.core.errors import PipelineError
+from pipelines.core.reviews import TEST
 
 SCHEMA = pa.DataFrameSchema(
     {
@@ -15,8 +16,10 @@ SCHEMA = pa.DataFrameSchema(
         "movie_id": pa.Column(str, pa.Check.str_matches(r"^[A-Za-z0-9_-]{1,64}$")),
         "text": pa.Column(str, pa.Check.str_contains(r"\S")),
         "label": pa.Column(int, pa.Check.isin([0, 1])),
+        "split": pa.Column(str, pa.Check.isin(["", TEST]), default=""),
     },
     strict=True,
+    add_missing_columns=True,
 )
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 
@@ -28,7 +31,9 @@ def read_reviews(path: Path) -> pd.DataFrame:
     """
     if not path.exists():
         raise PipelineError(f"{path} is missing: run `make ingest` (or `python -m pipelines.ingest`)")
-    table = pd.read_csv(path, dtype={"review_id": str, "movie_id": str, "text": str}, keep_default_na=False)
+    table = pd.read_csv(
+        path, dtype={name: str for name in SCHEMA.columns if name != "label"}, keep_default_na=False
+    )
     try:
         return SCHEMA.validate(table, lazy=True)
     except pa.errors.SchemaErrors as error:

@@ -33,9 +33,9 @@ def main() -> None:
         save_encoder({}, OUT / "encoder.safetensors")
         write_history([], OUT / "history.csv")
         return
-    model, tokenizer = load_masked_lm(params.train.base, params.seed)
+    model, tokenizer = load_masked_lm(params.train.base, params.train.seed)
     precision = resolve_precision(params.train.precision)
-    identity = {"seed": params.seed, "precision": precision, **params.pretrain.model_dump()}
+    identity = {"seed": params.train.seed, "precision": precision, **params.pretrain.model_dump()}
     checkpoints = find_checkpoints(identity, model, [TRAIN], CODE)
     with checkpoints.locked():
         texts = pd.read_csv(TRAIN, keep_default_na=False)["text"].tolist()

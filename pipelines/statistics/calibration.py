@@ -11,6 +11,7 @@ from pipelines.core.errors import PipelineError
 
 BINS = 15
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.1, 10.0
+_DRAWS, _CHUNK = 1000, 100
 
 Labels = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float64]
@@ -70,7 +71,24 @@ def reliability(labels: Labels, positive: Array) -> pd.DataFrame:
 
 
 def calibration_error(labels: Labels, positive: Array) -> float:
-    """Return the expected calibration error: the gaps of `reliability`, averaged by count."""
+    """Return the expected calibration error: the gaps of `reliability`, averaged by count.
+
+    It is biased upwards: chance makes gaps too. `chance_calibration_error` says how large they are.
+    """
     table = reliability(labels, positive)
     gaps = (table["confidence"] - table["accuracy"]).abs()
     return float(np.average(gaps, weights=table["count"]))
+
+
+def chance_calibration_error(positive: Array, seed: int) -> tuple[float, float]:
+    """Return the calibration error of a perfect model with these probabilities: its mean and 95 % quantile.
+
+    The labels are drawn from the probabilities, 1,000 times. An error within the quantile can be chance.
+    """
+    confidence, _, bins = by_confidence(np.zeros(len(positive), dtype=np.int64), positive)
+    of_bin = np.eye(BINS)[bins]
+    rng = np.random.default_rng(seed)
+    correct = [rng.random((_CHUNK, len(positive))) < confidence for _ in range(_DRAWS // _CHUNK)]
+    errors = np.concatenate([np.abs((confidence - draws) @ of_bin).sum(axis=1) for draws in correct])
+    errors /= len(positive)
+    return float(errors.mean()), float(np.quantile(errors, 0.95))

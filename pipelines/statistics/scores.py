@@ -6,7 +6,7 @@ import numpy.typing as npt
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from pipelines.statistics import classification_metric as metrics_module
-from pipelines.statistics.calibration import BINS, by_confidence, calibration_error, negative_log_likelihood
+from pipelines.statistics.calibration import calibration_error, negative_log_likelihood
 from pipelines.statistics.intervals import Counts
 
 Labels = npt.NDArray[np.int64]
@@ -32,7 +32,10 @@ def score(labels: Labels, positive: Array) -> dict[str, float]:
 
 
 def score_draws(labels: Labels, positive: Array, counts: Counts) -> dict[str, Array]:
-    """Return the metrics of `score`, each [draws], for reviews drawn `counts` times, [draws, reviews]."""
+    """Return the metrics of `score`, each [draws], for reviews drawn `counts` times, [draws, reviews].
+
+    The calibration error is left out: it is biased upwards, in a resample more than in the reviews.
+    """
     total = counts.sum(axis=1)
     predicted = positive >= 0.5
     true_positive, predicted_positive, labelled_positive = (
@@ -49,16 +52,8 @@ def score_draws(labels: Labels, positive: Array, counts: Counts) -> dict[str, Ar
     return at_threshold | {
         "log_loss": counts @ -np.log(np.clip(of_label, 1e-15, 1)) / total,
         "brier": counts @ np.square(labels - positive) / total,
-        "ece": gaps(labels, positive, counts) / total,
         **areas(labels, positive, counts),
     }
-
-
-def gaps(labels: Labels, positive: Array, counts: Counts) -> Array:
-    """Return the sum of calibration gaps of each draw: its calibration error times its reviews, [draws]."""
-    confidence, correct, bins = by_confidence(labels, positive)
-    by_bin = np.eye(BINS)[bins] * (confidence - correct)[:, None]
-    return np.asarray(np.abs(counts @ by_bin).sum(axis=1))
 
 
 def areas(labels: Labels, positive: Array, counts: Counts) -> dict[str, Array]:

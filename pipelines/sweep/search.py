@@ -159,7 +159,7 @@ class Search:
 
     def sampler(self, number: int) -> BaseSampler:
         """Return TPE, seeded by trial number; the first trial uses the values of params.yaml."""
-        tpe = TPESampler(seed=self.params.seed + number, n_startup_trials=self.sweep.startup)
+        tpe = TPESampler(seed=self.params.train.seed + number, n_startup_trials=self.sweep.startup)
         if number:
             return tpe
         with ignore_experimental():

@@ -17,6 +17,8 @@ from pipelines.core.errors import PipelineError
 from pipelines.core.params import Params, Section, TrainParams
 
 SECTION = "train."
+SEARCHABLE = tuple(name for name in TrainParams.model_fields if name != "seed")
+"""Params of `train` that a sweep may search. The best seed is the luckiest one, not a better model."""
 
 
 class Interval(Section):
@@ -102,8 +104,8 @@ def _distribution(name: str, values: Interval | Choice) -> Distribution:
 def _validate(name: str, values: Interval | Choice, params: Params, path: Path) -> None:
     """Raise PipelineError if `name` is not a param of `train` or a value is invalid for it."""
     field = name.removeprefix(SECTION)
-    if not name.startswith(SECTION) or field not in TrainParams.model_fields:
-        known = ", ".join(SECTION + known for known in TrainParams.model_fields)
+    if not name.startswith(SECTION) or field not in SEARCHABLE:
+        known = ", ".join(SECTION + known for known in SEARCHABLE)
         raise PipelineError(f"{path}: space.{name} cannot be part of a sweep; choose from {known}")
     ends = [values.low, values.high] if isinstance(values, Interval) else values
     if not ends:

@@ -41,7 +41,7 @@ def main() -> None:
     model, tokenizer = load_classifier(params, ENCODER)
     precision = resolve_precision(params.train.precision)
     identity = params.train.model_dump(exclude={"checkpoint_seconds"}) | {"precision": precision}
-    checkpoints = find_checkpoints({"seed": params.seed, **identity}, model, [TRAIN, VALIDATION], CODE)
+    checkpoints = find_checkpoints(identity, model, [TRAIN, VALIDATION], CODE)
     tags = lineage(VALIDATION) | trial_tags() | {"precision": precision, "processor": instruction_set()}
     client = connect()
     with checkpoints.locked():

@@ -44,15 +44,16 @@ def test_running_time_excludes_the_pauses() -> None:
 
 
 def test_the_speedup_is_of_slices_that_both_had() -> None:
-    correct = np.array([True, True, False, True] * 50)
+    correct = np.array([[True, True, False, True] * 50] * 2)
     worse = correct & (np.arange(200) > 9)
-    found = table.compare([Rate(600, 2.0), Rate(0, 0.0)], [Rate(100, 1.0)] * 3, correct, worse, seed=1)
+    movies = np.arange(200)
+    found = table.compare([Rate(600, 2.0), Rate(0, 0.0)], [Rate(100, 1.0)] * 3, correct, worse, movies)
     assert (found.median, found.pairs) == (3.0, 1)
     difference = found.accuracy_difference
-    assert difference.value == pytest.approx((correct.sum() - worse.sum()) / 200)
+    assert difference.value == pytest.approx((correct.sum() - worse.sum()) / 400)
     assert difference.low < difference.value < difference.high
     with pytest.raises(BenchmarkError, match="increase --seconds or --reviews"):
-        table.compare([Rate(0, 0.0)], [Rate(1, 1.0)], correct, correct, seed=1)
+        table.compare([Rate(0, 0.0)], [Rate(1, 1.0)], correct, correct, movies)
 
 
 @pytest.fixture

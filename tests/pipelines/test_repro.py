@@ -27,7 +27,7 @@ from tests.project import Project, copy_project
 pytestmark = pytest.mark.process
 
 RESULTS = {
-    "prepare": {"train.csv", "calibration.csv", "validation.csv", "summary.json"},
+    "prepare": {"train.csv", "calibration.csv", "validation.csv", "test.csv", "summary.json"},
     "pretrain": {"encoder.safetensors", "history.csv"},
     "train": {"model", "run.json", "history.csv"},
     "export": {"reference", "serving"},

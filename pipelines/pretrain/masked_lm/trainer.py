@@ -84,11 +84,11 @@ def make_trainer(
     return MaskedLMTrainer(
         tokenizer=tokenizer,
         hidden=pretrain.hidden,
-        batches=LengthBatches(lengths, len(lengths), pretrain.batch_tokens, params.seed),
+        batches=LengthBatches(lengths, len(lengths), pretrain.batch_tokens, params.train.seed),
         model=model,
         args=arguments(
             checkpoints.folder,
-            params.seed,
+            params.train.seed,
             params.train.precision,
             num_train_epochs=pretrain.epochs,
             learning_rate=pretrain.learning_rate,

@@ -25,7 +25,7 @@ def load_classifier(
     Raises PipelineError if the base cannot be loaded.
     """
     use_all_cores()
-    set_seed(params.seed)
+    set_seed(params.train.seed)
     model, tokenizer = load_base(params.train.base, params.train.dropout)
     model.distilbert.load_state_dict(load_file(encoder), strict=False)
     return model, tokenizer

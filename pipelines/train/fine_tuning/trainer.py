@@ -91,12 +91,12 @@ def make_trainer(
     model.distilbert.embeddings.word_embeddings.requires_grad_(not train.freeze_embeddings)
     lengths = [len(ids) for ids in training["input_ids"]]
     return ReviewTrainer(
-        batches=LengthBatches(lengths, train.batch_size, train.batch_tokens, params.seed),
+        batches=LengthBatches(lengths, train.batch_size, train.batch_tokens, train.seed),
         label_smoothing=train.label_smoothing,
         model=model,
         args=arguments(
             checkpoints,
-            params.seed,
+            train.seed,
             train.precision,
             num_train_epochs=train.epochs,
             learning_rate=train.learning_rate,

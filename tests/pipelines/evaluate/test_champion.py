@@ -1,9 +1,11 @@
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow.entities.model_registry import ModelVersion
 
 from pipelines.evaluate.champion import caveat, compare, in_words
 
+REVIEWS = pd.DataFrame({"label": np.ones(1000, int), "movie_id": "unknown"})
 TAGS = {"split_sha256": "a", "data_md5": "b"}
 
 
@@ -38,7 +40,7 @@ def answers(correct: int, count: int = 1000) -> np.ndarray:
 def test_a_significant_difference_is_described_with_its_interval_and_p_value(
     new: int, old: int, words: str
 ) -> None:
-    found = compare(np.ones(1000, int), answers(new), answers(old), champion(), TAGS, seed=1)
+    found = compare(REVIEWS, answers(new), answers(old), champion(), TAGS, seed=1)
     assert in_words(found) == words
     assert found.difference.value == pytest.approx((new - old) / 1000)
     assert found.caveat == ""
@@ -46,7 +48,7 @@ def test_a_significant_difference_is_described_with_its_interval_and_p_value(
 
 def test_a_difference_of_three_answers_is_not_significant() -> None:
     """All three favour one model. The probability that three coins all fall the same way is 1/4."""
-    found = compare(np.ones(1000, int), answers(903), answers(900), champion(), TAGS, seed=1)
+    found = compare(REVIEWS, answers(903), answers(900), champion(), TAGS, seed=1)
     assert found.p == pytest.approx(0.25)
     assert in_words(found).startswith(
         "not significantly different from the champion, version 3 (+0.3 points, "

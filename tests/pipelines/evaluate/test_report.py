@@ -7,12 +7,12 @@ from pipelines.evaluate.behaviour_cases import Case
 from pipelines.evaluate.champion import Comparison
 from pipelines.evaluate.findings import Findings, TrainedRun
 from pipelines.evaluate.label_errors import likely_label_errors, worst_errors
+from pipelines.evaluate.measurement import measure
 from pipelines.evaluate.model_card import card
 from pipelines.evaluate.report import drawn, page
 from pipelines.evaluate.slices import slices
 from pipelines.evaluate.throughput import Speed
 from pipelines.statistics.intervals import Interval
-from pipelines.statistics.scores import score
 
 SCRIPT = "<script>alert(1)</script> it's not for me"
 
@@ -27,8 +27,10 @@ def found() -> Findings:
     positive[0] = 0.99
     table, missing = slices(reviews, (positive >= 0.5) == labels)
     doubted, doubts = likely_label_errors(reviews, positive)
-    figures = score(labels, positive)
-    prepared = {"train": 200, "calibration": 10, "validation": 60, "reviews": 270, "dropped": 0}
+    measured = measure(reviews, positive, seed=1)
+    part = {"reviews": 60, "movies": 1, "positive_share": 0.5, "movies_in_train": 0}
+    prepared = {"reviews": 270, "dropped": 0, "positive_share": 0.5, "data_md5": "d41d8"}
+    prepared["parts"] = dict.fromkeys(("train", "calibration", "validation", "test"), part)
     params = {
         "train.base": "minilm",
         "train.max_tokens": "64",
@@ -41,16 +43,17 @@ def found() -> Findings:
             run_id="0123456789abcdef",
             params=params,
             tags={"git_sha": "abc"},
-            prepared=prepared | {"positive_share": 0.5, "data_md5": "d41d8"},
+            prepared=prepared,
             history=pd.DataFrame({"step": [1, 2], "loss": [0.7, None], "validation_loss": [None, 0.6]}),
         ),
         reviews=reviews,
         positive=positive,
         before=positive,
         temperature=1.2,
-        metrics=figures
+        metrics=measured.metrics()
         | {"accuracy_loss": 0.0, "reference_accuracy": 0.98, "agreement": 1.0, "model_mib": 25.0},
-        intervals={name: Interval(value, value, value) for name, value in figures.items()},
+        validation=measured,
+        test=measured,
         comparison=Comparison("3", Interval(0.01, -0.01, 0.03), 0.4, 3, 2, "It may know some."),
         against="not significantly different from the champion",
         slices=table,

@@ -4,7 +4,7 @@ import pytest
 
 from pipelines.evaluate.label_errors import likely_label_errors, worst_errors
 from pipelines.evaluate.slices import slices
-from pipelines.statistics.intervals import wilson
+from pipelines.statistics.intervals import proportion
 
 
 def reviews(count: int, movie: str = "heat", ids: str = "{}") -> pd.DataFrame:
@@ -30,8 +30,19 @@ def test_each_slice_has_its_count_accuracy_and_interval() -> None:
     assert rows(table, "length")["1 to 4 words"] == (4, 1.0)
     assert rows(table, "length")["17 to 20 words"] == (4, 0.0)
     (heat,) = table[table["slice"] == "worst movie"].itertuples(index=False, name=None)
-    assert heat == ("worst movie", "heat", 20, *wilson(15, 20))
+    assert heat == ("worst movie", "heat", 20, *proportion(np.arange(20) < 15, np.zeros(20, int)))
     assert [why.partition(":")[0] for why in missing] == ["rating"]
+
+
+def test_the_intervals_of_a_kind_hold_together() -> None:
+    """Of 200 tables of a model that is equally good everywhere, at most one in 20 has a slice that is not."""
+    rng = np.random.default_rng(4)
+    some = reviews(300, movie="unknown")
+    wrong = 0.0
+    for _ in range(200):
+        table, _ = slices(some, rng.random(300) < 0.8)
+        wrong += ((table["low"] > 0.8) | (table["high"] < 0.8)).any()
+    assert wrong / 200 <= 0.08
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from pipelines.core.errors import PipelineError
-from pipelines.statistics.calibration import calibration_error, fit_temperature, mean_softmax, reliability
+from pipelines.statistics.calibration import (
+    calibration_error,
+    chance_calibration_error,
+    fit_temperature,
+    mean_softmax,
+    reliability,
+)
 
 
 def logits_scaled_by(factor: float) -> tuple[list[np.ndarray], np.ndarray]:
@@ -42,6 +48,18 @@ def test_the_temperature_stays_within_its_limits() -> None:
 def test_reviews_with_only_one_label_are_an_error() -> None:
     with pytest.raises(PipelineError, match="all 2 calibration reviews have the same label"):
         fit_temperature([np.zeros((1, 2))] * 2, np.array([1, 1]), 1)
+
+
+def test_a_perfect_model_has_the_calibration_error_of_chance() -> None:
+    """Of 200 sets of labels drawn from the probabilities, one in 20 exceeds the quantile."""
+    rng = np.random.default_rng(3)
+    positive = rng.beta(0.4, 0.4, 2000)
+    mean, high = chance_calibration_error(positive, seed=1)
+    errors = [calibration_error((rng.random(2000) < positive).astype(int), positive) for _ in range(200)]
+    assert np.mean(errors) == pytest.approx(mean, rel=0.05)
+    assert 0.01 <= np.mean(np.array(errors) > high) <= 0.1
+    wrong = np.clip(positive * 1.3, 0, 1)
+    assert calibration_error((rng.random(2000) < positive).astype(int), wrong) > high
 
 
 def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:

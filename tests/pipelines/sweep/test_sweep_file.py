@@ -24,7 +24,7 @@ def test_the_sweep_of_this_project_starts_from_its_params() -> None:
     ("space", "message"),
     [
         ({"train.dropuot": {"low": 0, "high": 0.5}}, "train.dropuot cannot be part"),
-        ({"seed": [1, 2]}, "seed cannot be part of a sweep"),
+        ({"train.seed": [1, 2]}, "train.seed cannot be part of a sweep"),
         ({"train.dropout": {"low": 0, "high": 1.5}}, "train.dropout: 1.5: Input should be less than 1"),
         ({"train.dropout": {"low": 0.5, "high": 0.1}}, "low 0.5 must be below high 0.1"),
         ({"train.dropout": {"low": 0, "high": 0.5, "log": True}}, "must be above 0 if log is true"),

@@ -35,7 +35,7 @@ def fine_tuned(table: pd.DataFrame, tiny_encoder: Path, tmp_path: Path) -> Train
 
     def train(**changes: object) -> ReviewTrainer:
         chosen = params(base=str(tiny_encoder), **changes)
-        set_seed(chosen.seed)
+        set_seed(chosen.train.seed)
         model, tokenizer = load_base(chosen.train.base, chosen.train.dropout)
         trainer = make_trainer(chosen, model, tokenizer, (table, table), tmp_path, [])
         trainer.train()
