@@ -7,12 +7,16 @@ from urllib.parse import urlsplit
 
 import mlflow
 from filelock import FileLock
-from mlflow.entities import LoggedModel, LoggedModelStatus
+from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException, RestException
 
 from pipelines.core.errors import PipelineError
 
 EXPERIMENT = "sentiment"
+
+BEHAVIOUR, REFUSED, CHAMPION_VERSION = VERDICTS = ("behaviour", "refused", "champion_version")
+"""Tags in which `evaluate` judges a model: its behavioural tests, why it must not be registered (or ""), and
+the champion with which it was compared."""
 
 
 def connect() -> mlflow.MlflowClient:
@@ -76,15 +80,18 @@ def resume(run_id: str) -> mlflow.ActiveRun:
         ) from None
 
 
-def logged_model(client: mlflow.MlflowClient, run_id: str) -> LoggedModel:
-    """Return the run's newest finished model. Raises PipelineError if it has none."""
-    experiment = client.get_run(run_id).info.experiment_id
-    found = client.search_logged_models(
-        experiment_ids=[experiment],
-        filter_string=f"source_run_id = '{run_id}'",
-        order_by=[{"field_name": "creation_timestamp", "ascending": False}],
-    )
-    ready = [model for model in found if model.status == LoggedModelStatus.READY]
-    if not ready:
-        raise PipelineError(f"run {run_id} has no finished model: run `dvc repro --force export`")
-    return ready[0]
+def logged_model(client: mlflow.MlflowClient, model_id: str) -> LoggedModel:
+    """Return the model that `export` logged. Raises PipelineError if MLflow does not have it."""
+    try:
+        return client.get_logged_model(model_id)
+    except MlflowException:
+        raise PipelineError(
+            f"model {model_id} is not in MLflow at {mlflow.get_tracking_uri()}: results/ comes from another"
+            " store. Run `dvc repro --force export`, or set MLFLOW_TRACKING_URI to that store."
+        ) from None
+
+
+def metrics_of(model: LoggedModel) -> dict[str, float]:
+    """Return the metrics that were measured on the model, each with its newest value."""
+    logged = sorted(model.metrics or [], key=lambda metric: (metric.timestamp, metric.step))
+    return {metric.key: metric.value for metric in logged}

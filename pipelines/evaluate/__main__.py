@@ -2,11 +2,11 @@
 
 import json
 
-from pipelines.core.errors import run_stage
-from pipelines.core.mlflow_store import connect, resume
+from pipelines.core.errors import PipelineError, run_stage
+from pipelines.core.mlflow_store import connect, logged_model, resume
 from pipelines.core.params import load_params
-from pipelines.evaluate.accuracy_loss import refuse_loss
-from pipelines.evaluate.examination import TRAINED, examine
+from pipelines.evaluate.accuracy_loss import loss_refused
+from pipelines.evaluate.examination import MODEL, TRAINED, examine
 from pipelines.evaluate.outputs import OUT, log, write
 from pipelines.evaluate.report import drawn
 
@@ -14,13 +14,15 @@ from pipelines.evaluate.report import drawn
 def main() -> None:
     params = load_params()
     client = connect()
+    model = logged_model(client, json.loads(MODEL.read_text())["model_id"])
     with resume(json.loads((TRAINED / "run.json").read_text())["run_id"]) as run:
-        found = examine(client, run, params)
+        found = examine(client, run, model, params)
         figures = drawn(found)
         write(found, figures)
-        log(client, found, figures)
-        # An error inside the `with` marks the run as FAILED, so that it is not registered.
-        refuse_loss(found.metrics, params.export.max_accuracy_loss)
+        refused = loss_refused(found.metrics, params.export.max_accuracy_loss)
+        log(client, model, found, figures, refused)
+        if refused:
+            raise PipelineError(refused)
     (OUT / "metrics.json").write_text(json.dumps(found.metrics, indent=2) + "\n")
     print(found.headline)
 

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.core.errors import PipelineError
-
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
 
@@ -22,12 +20,13 @@ def compare(labels: Labels, served: Probabilities, reference: Probabilities) -> 
     }
 
 
-def refuse_loss(metrics: Mapping[str, float], limit: float) -> None:
-    """Raise PipelineError if the served form loses more than `limit` of accuracy."""
+def loss_refused(metrics: Mapping[str, float], limit: float) -> str:
+    """Return why the served form loses too much accuracy, or "" if it loses at most `limit`."""
     if metrics["accuracy_loss"] > limit:
-        raise PipelineError(
+        return (
             f"the served form has accuracy {metrics['accuracy']:.4f}, the trained model "
             f"{metrics['reference_accuracy']:.4f}: the loss of {metrics['accuracy_loss']:.4f} exceeds "
             f"export.max_accuracy_loss, {limit}. Set export.precision to fp32, calibrate on more reviews "
             "(export.calibration_reviews), or raise the limit."
         )
+    return ""

@@ -7,7 +7,7 @@ import mlflow
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
 
 from pipelines.core.params import Params
 from pipelines.evaluate import behaviour, champion, label_errors, throughput
@@ -23,6 +23,7 @@ PREPARED = Path("results/prepare")
 TRAINED = Path("results/train")
 SERVED = Path("results/export/serving")
 REFERENCE = Path("results/export/reference")
+MODEL = Path("results/export/model.json")
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -47,17 +48,18 @@ def compare_with_champion(
     return found, champion.in_words(found)
 
 
-def trained_run(run: Run) -> TrainedRun:
+def trained_run(run: Run, model: LoggedModel) -> TrainedRun:
+    """Return the run, with the params and tags of its model, which may be a later export."""
     return TrainedRun(
         run.info.run_id,
-        run.data.params,
-        run.data.tags,
+        run.data.params | (model.params or {}),
+        run.data.tags | (model.tags or {}),
         json.loads((PREPARED / "summary.json").read_text()),
         pd.read_csv(TRAINED / "history.csv"),
     )
 
 
-def examine(client: mlflow.MlflowClient, run: Run, params: Params) -> Findings:
+def examine(client: mlflow.MlflowClient, run: Run, model: LoggedModel, params: Params) -> Findings:
     """Evaluate the run's model on the validation reviews and, for the record only, on the test reviews."""
     reviews, test = read("validation"), read("test")
     labels, texts = reviews["label"].to_numpy(), reviews["text"].tolist()
@@ -71,7 +73,7 @@ def examine(client: mlflow.MlflowClient, run: Run, params: Params) -> Findings:
     doubted, doubts = label_errors.likely_label_errors(reviews, positive)
     comparison, words = compare_with_champion(client, run, reviews, positive, params.prepare.seed)
     return Findings(
-        trained=trained_run(run),
+        trained=trained_run(run, model),
         reviews=reviews,
         positive=positive,
         # The logits include the temperature; its inverse restores the uncalibrated ones.

@@ -1,5 +1,7 @@
 """The outputs of `evaluate`: files for DVC, and artifacts and metrics for the MLflow run."""
 
+import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,8 +9,9 @@ import mlflow
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from mlflow.entities import LoggedModel, Metric
 
-from pipelines.core.mlflow_store import logged_model
+from pipelines.core.mlflow_store import BEHAVIOUR, CHAMPION_VERSION, REFUSED
 from pipelines.evaluate import plots
 from pipelines.evaluate.findings import Findings
 from pipelines.evaluate.model_card import card
@@ -42,20 +45,38 @@ def write(found: Findings, figures: dict[str, Figure]) -> None:
         rows.to_csv(OUT / f"{name}.csv", index=False, lineterminator="\n")
 
 
-def log(client: mlflow.MlflowClient, found: Findings, figures: Mapping[str, Figure]) -> None:
-    """Log the outputs to the open run, and the metrics to its logged model as well.
+def now() -> int:
+    """Return the time in milliseconds."""
+    return int(time.time() * 1000)
 
+
+def log(
+    client: mlflow.MlflowClient,
+    model: LoggedModel,
+    found: Findings,
+    figures: Mapping[str, Figure],
+    refused: str,
+) -> None:
+    """Log the outputs to the open run; metrics and verdicts also to the model, by which `register` ranks.
+
+    `refused` is why the model must not be registered, or "".
     Metrics that depend on the machine or the current champion are logged here but not in metrics.json, which
     depends only on data, params and code.
     """
     variable = {"texts_per_second": found.speed.texts_per_second}
     if found.comparison:
         variable |= found.comparison.metrics
-    model_id = logged_model(client, found.trained.run_id).model_id
-    mlflow.log_metrics({**found.metrics, **variable}, model_id=model_id)
-    mlflow.set_tag("behaviour", found.behaviour)
+    metrics = {**found.metrics, **variable}
+    measured = {name: value for name, value in metrics.items() if math.isfinite(value)}
+    mlflow.log_metrics(measured, model_id=model.model_id)
+    # On a model, MLflow 3.17 stores NaN as 0, which would be the best log loss. They are on the run only.
+    undefined = {name: value for name, value in metrics.items() if name not in measured}
+    client.log_batch(found.trained.run_id, [Metric(*one, now(), 0) for one in undefined.items()])
     # Promotion uses champion_difference only if this version is still the champion.
-    mlflow.set_tag("champion_version", found.comparison.version if found.comparison else "none")
+    compared = found.comparison.version if found.comparison else "none"
+    verdicts = {BEHAVIOUR: found.behaviour, REFUSED: refused, CHAMPION_VERSION: compared}
+    mlflow.set_tags(verdicts)
+    client.set_logged_model_tags(model.model_id, verdicts)
     for name, figure in figures.items():
         mlflow.log_figure(figure, f"plots/{name}.png")
     mlflow.log_artifact(str(OUT / "report.html"), "report")

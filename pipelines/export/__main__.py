@@ -25,6 +25,7 @@ from pipelines.statistics.calibration import fit_temperature
 TRAINING_REVIEWS = Path("results/prepare/train.csv")
 CALIBRATION_REVIEWS = Path("results/prepare/calibration.csv")
 REFERENCE = Path("results/export/reference")
+MODEL = Path("results/export/model.json")
 
 
 def calibrate(model: DistilBertForSequenceClassification, reference: Path) -> float:
@@ -67,6 +68,12 @@ def export(model: DistilBertForSequenceClassification, params: Params) -> float:
     return temperature
 
 
+def exported(params: Params) -> dict[str, str]:
+    """Return the params that decide the exported model, under their names in params.yaml."""
+    section = {f"export.{name}": str(value) for name, value in params.export.model_dump().items()}
+    return section | {"train.max_tokens": str(params.train.max_tokens)}
+
+
 def silence_warnings() -> None:
     """Suppress the libraries' warnings about models that do not come from the hub."""
     logging.getLogger("mlflow.transformers").setLevel(logging.ERROR)
@@ -80,13 +87,15 @@ def main() -> None:
     run_id = json.loads((TRAINED / "run.json").read_text())["run_id"]
     model = DistilBertForSequenceClassification.from_pretrained(TRAINED / "model")
     temperature = export(model, params)
-    connect()
+    client = connect()
     with resume(run_id) as run:
         renew(run)
         mlflow.log_metric("temperature", temperature)
-        mlflow.set_tag("weights_sha256", sha256(SERVED / "model.bin"))
-        mlflow.set_tag("trained_sha256", weights_sha256(model))
-        log_model(run_id, model, params.train.max_tokens)
+        hashes = {"weights_sha256": sha256(SERVED / "model.bin"), "trained_sha256": weights_sha256(model)}
+        mlflow.set_tags(hashes)
+        model_id = log_model(client.get_run(run_id), model, exported(params), hashes)
+    # The model's id is an output, so that results restored from DVC's cache still name their model.
+    MODEL.write_text(json.dumps({"model_id": model_id}) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage `register`: register the most accurate run on this data as a version of the model `sentiment`."""
+"""Stage `register`: register the most accurate model on this data as a version of `sentiment`."""
 
 import json
 import sys
@@ -9,13 +9,14 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from pipelines.core.errors import PipelineError, run_stage
-from pipelines.core.mlflow_store import connect
+from pipelines.core.mlflow_store import connect, logged_model
 from pipelines.core.params import load_params
-from pipelines.register.candidates import name
+from pipelines.register.candidates import Candidate
 from pipelines.register.description import reason
 from pipelines.register.registry import ALIAS, MODEL, ensure_model, register
 
 RUN = Path("results/train/run.json")
+EXPORTED = Path("results/export/model.json")
 OUT = Path("results/register")
 
 
@@ -36,14 +37,16 @@ def main() -> None:
     current = current_run(client)
     ensure_model(client)
     version, found = register(client, current, load_params().registration.refuse_dirty)
-    if why := found.refused.get(name(current)):
-        print(f"this run, {name(current)}, is not registered: {why}", file=sys.stderr)
-    best = found.runs[0]
+    own = Candidate(current, logged_model(client, json.loads(EXPORTED.read_text())["model_id"]))
+    if why := found.refused.get(own.name):
+        print(f"this model, {own.name}, is not registered: {why}", file=sys.stderr)
+    best = found.models[0]
     OUT.mkdir(parents=True, exist_ok=True)
     result = {
         "version": int(version.version),
-        "run_id": best.info.run_id,
-        "accuracy": best.data.metrics["accuracy"],
+        "run_id": best.run.info.run_id,
+        "model_id": best.model.model_id,
+        "accuracy": best.metrics["accuracy"],
         "reason": reason(found),
     }
     (OUT / "version.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -1,16 +1,20 @@
-"""Selection and ranking of the runs that may be registered."""
+"""Selection and ranking of the models that may be registered, each by the metrics of its own weights."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, LoggedModelStatus, Run
+from mlflow.store.entities import PagedList
 
 from pipelines.core.errors import PipelineError
+from pipelines.core.mlflow_store import BEHAVIOUR, REFUSED, metrics_of
 from pipelines.lineage.kept_files import CHANGED
 
-# Tags that a run needs so that its version can be traced and restored.
+# Tags that a model needs so that its version can be traced and restored.
 LINEAGE = (
     "git_sha",
     "git_dirty",
@@ -23,60 +27,99 @@ LINEAGE = (
     "trained_sha256",
 )
 
-# Metrics to rank by, in order; -1: higher is better. A run without a tie-breaker loses the tie.
+# Metrics to rank by, in order; -1: higher is better. A model without a tie-breaker loses the tie.
 ORDER = {"accuracy": -1, "log_loss": 1, "texts_per_second": -1}
 
 _PAGE = 1000
 
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that a run exported, with the metrics and tags that were measured on its weights."""
+
+    run: Run
+    model: LoggedModel
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return metrics_of(self.model)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return dict(self.model.tags or {})
+
+    @property
+    def name(self) -> str:
+        """The run's name with the starts of both ids: names are not unique, and a run may export twice."""
+        model_id = self.model.model_id.removeprefix("m-")
+        return f"{self.run.info.run_name} ({self.run.info.run_id[:8]}, model {model_id[:8]})"
+
 
 @dataclass(frozen=True)
 class Candidates:
-    """The eligible runs on one data version and split, best first, and why the others were rejected."""
+    """The eligible models on one data version and split, best first, and why the others were rejected."""
 
-    runs: list[Run]
+    models: list[Candidate]
     refused: dict[str, str]
-    """Reasons by run name."""
+    """Reasons by candidate name."""
 
 
 def candidates(client: MlflowClient, like: Run, refuse_dirty: bool) -> Candidates:
-    """Return the finished runs on the data and split of `like`. Raises PipelineError if none is eligible."""
-    runs, refused = [], {}
-    for run in on_the_same_reviews(client, like):
-        if why := objection(run, refuse_dirty):
-            refused[name(run)] = why
+    """Return the models of finished runs on the data and split of `like`.
+
+    Raises PipelineError if none is eligible.
+    """
+    eligible, refused = [], {}
+    for candidate in on_the_same_reviews(client, like):
+        if why := objection(candidate, refuse_dirty):
+            refused[candidate.name] = why
         else:
-            runs.append(run)
-    if not runs:
-        reasons = [f"{run}: {why}" for run, why in refused.items()] or ["none has finished"]
+            eligible.append(candidate)
+    if not eligible:
+        reasons = [f"{name}: {why}" for name, why in refused.items()] or ["none has finished"]
         more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
         raise PipelineError(
-            f"no run on this data and split can be registered: {'; '.join(reasons[:3])}{more}."
+            f"no model on this data and split can be registered: {'; '.join(reasons[:3])}{more}."
             " Train another with `dvc repro` or `dvc exp run`."
         )
-    return Candidates(sorted(runs, key=rank), refused)
+    return Candidates(sorted(eligible, key=rank), refused)
 
 
-def on_the_same_reviews(client: MlflowClient, like: Run) -> Iterator[Run]:
-    """Yield all finished runs with the same data_md5 and split_sha256 tags as `like`."""
-    same = [f"tags.{tag} = '{like.data.tags[tag]}'" for tag in ("data_md5", "split_sha256")]
-    page: str | None = ""
-    while page is not None:
-        found = client.search_runs(
-            [like.info.experiment_id],
-            " and ".join([*same, "attributes.status = 'FINISHED'"]),
-            max_results=_PAGE,
-            page_token=page or None,
-        )
+def on_the_same_reviews(client: MlflowClient, like: Run) -> Iterator[Candidate]:
+    """Yield the models of all finished runs with the same data_md5 and split_sha256 tags as `like`."""
+    experiments = [like.info.experiment_id]
+    same = " and ".join(f"tags.{tag} = '{like.data.tags[tag]}'" for tag in ("data_md5", "split_sha256"))
+    finished = f"{same} and attributes.status = 'FINISHED'"
+    runs = {
+        run.info.run_id: run
+        for run in pages(partial(client.search_runs, experiments, finished, max_results=_PAGE))
+    }
+    for model in pages(partial(client.search_logged_models, experiments, same, max_results=_PAGE)):
+        if model.status == LoggedModelStatus.READY and model.source_run_id in runs:
+            yield Candidate(runs[model.source_run_id], model)
+
+
+def pages(search: Callable[..., PagedList[Found]]) -> Iterator[Found]:
+    """Yield what a search finds, on all its pages."""
+    page: str | None = None
+    while True:
+        found = search(page_token=page)
         yield from found
-        page = found.token or None
+        page = found.token
+        if not page:
+            return
 
 
-def objection(run: Run, refuse_dirty: bool) -> str:
-    """Return why the run cannot be registered, or an empty string."""
-    tags = run.data.tags
-    if not math.isfinite(run.data.metrics.get("accuracy", math.nan)):
-        return "it has no accuracy; `evaluate` has not run"
-    if (behaviour := tags.get("behaviour", "never tested")) != "passed":
+def objection(candidate: Candidate, refuse_dirty: bool) -> str:
+    """Return why the model cannot be registered, or an empty string."""
+    tags = candidate.tags
+    if not math.isfinite(candidate.metrics.get("accuracy", math.nan)):
+        return "it has no accuracy; `evaluate` has not run on this export"
+    if refused := tags.get(REFUSED):
+        return refused
+    if (behaviour := tags.get(BEHAVIOUR, "never tested")) != "passed":
         return f"behaviour {behaviour}"
     if missing := [tag for tag in LINEAGE if tag not in tags]:
         return f"its lineage is incomplete (no tag {', '.join(missing)})"
@@ -85,16 +128,12 @@ def objection(run: Run, refuse_dirty: bool) -> str:
     return ""
 
 
-def rank(run: Run) -> tuple[float | str, ...]:
-    """Return the sort key: lower is better; equal runs are ordered by age, so the order is total.
+def rank(candidate: Candidate) -> tuple[float | str, ...]:
+    """Return the sort key: lower is better; equal models are ordered by age, so the order is total.
 
-    Runs are sorted here because MLflow silently ignores an order_by that it cannot parse.
+    Models are sorted here because MLflow silently ignores an order_by that it cannot parse.
     """
-    figures = [sign * run.data.metrics.get(metric, math.nan) for metric, sign in ORDER.items()]
+    metrics = candidate.metrics
+    figures = [sign * metrics.get(metric, math.nan) for metric, sign in ORDER.items()]
     known = [math.inf if math.isnan(figure) else figure for figure in figures]
-    return (*known, run.info.start_time, run.info.run_id)
-
-
-def name(run: Run) -> str:
-    """Return the run's name with the start of its id, since names are not unique."""
-    return f"{run.info.run_name} ({run.info.run_id[:8]})"
+    return (*known, candidate.model.creation_timestamp, candidate.model.model_id)

@@ -9,17 +9,18 @@ from mlflow.entities import LoggedModel, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from pipelines.core.mlflow_store import logged_model
 from pipelines.lineage.kept_files import CHANGED
-from pipelines.register.candidates import LINEAGE, Candidates, candidates
+from pipelines.register.candidates import LINEAGE, Candidate, Candidates, candidates
 from pipelines.register.description import description
 from pipelines.register.evidence import TAGS, evidence
 
 MODEL = "sentiment"
 ALIAS = "challenger"
+MODEL_ID = "model_id"
+"""The version's tag that names its logged model."""
 
 # Metrics that are copied to the version's tags.
-FIGURES = ("accuracy", "reference_accuracy", "agreement", "max_probability_difference")
+FIGURES = ("accuracy", "test_accuracy", "reference_accuracy", "agreement", "max_probability_difference")
 
 # MLflow makes three attempts to number a version, which is too few for many concurrent registrations.
 _TRIES = 10
@@ -30,31 +31,31 @@ Changed = TypeVar("Changed")
 
 
 def register(client: MlflowClient, like: Run, refuse_dirty: bool) -> tuple[ModelVersion, Candidates]:
-    """Make the best run's version the challenger; return the version and the candidates.
+    """Make the best model's version the challenger; return the version and the candidates.
 
     Safe to run concurrently on several machines: after setting the alias, each process selects again until
-    the best run is unchanged. The last process to set the alias has seen all runs, so the best one stays.
+    the best model is unchanged. The last process to set the alias has seen all models, so the best one stays.
     """
     while True:
         found = candidates(client, like, refuse_dirty)
-        version = version_of(client, found.runs[0])
+        version = version_of(client, found.models[0])
         challenge(client, version, found)
         again = candidates(client, like, refuse_dirty)
-        if again.runs[0].info.run_id == found.runs[0].info.run_id:
+        if again.models[0].model.model_id == found.models[0].model.model_id:
             return version, again
 
 
-def version_of(client: MlflowClient, run: Run) -> ModelVersion:
-    """Return the registered version of the run's model, creating it if missing.
+def version_of(client: MlflowClient, candidate: Candidate) -> ModelVersion:
+    """Return the registered version of the model, creating it if missing.
 
     MLflow allows two versions of one model, but numbers versions serially. Each process therefore sees all
     lower numbers after creating its version, and deletes its own if a lower one of the same model exists.
     """
-    model = logged_model(client, run.info.run_id)
+    model, run = candidate.model, candidate.run
     sources = {model.model_uri, model.artifact_location}
     if known := versions(client, run.info.run_id, sources):
         return with_evidence(client, known[0], model)
-    tags = tags_of(run) | evidence(model)
+    tags = tags_of(candidate) | evidence(model)
     made = insist(
         lambda: client.create_model_version(
             MODEL, source=model.model_uri, run_id=run.info.run_id, model_id=model.model_id, tags=tags
@@ -92,11 +93,17 @@ def versions(client: MlflowClient, run_id: str, sources: set[str]) -> list[Model
     return sorted((one for one in found if one.source in sources), key=lambda one: int(one.version))
 
 
-def tags_of(run: Run) -> dict[str, str]:
-    """Return the tags of the run's version: its lineage and metrics."""
-    tags = {tag: run.data.tags[tag] for tag in (*LINEAGE, CHANGED) if tag in run.data.tags}
-    figures = {figure: run.data.metrics[figure] for figure in FIGURES if figure in run.data.metrics}
-    return tags | {figure: f"{value:.6f}" for figure, value in figures.items()}
+def tags_of(candidate: Candidate) -> dict[str, str]:
+    """Return the tags of the model's version: its lineage and metrics."""
+    tags = {tag: candidate.tags[tag] for tag in (*LINEAGE, CHANGED) if tag in candidate.tags}
+    metrics = candidate.metrics
+    figures = {figure: metrics[figure] for figure in FIGURES if figure in metrics}
+    # MLflow 3.17 does not store the id with a version.
+    return (
+        {MODEL_ID: candidate.model.model_id}
+        | tags
+        | {figure: f"{value:.6f}" for figure, value in figures.items()}
+    )
 
 
 def challenge(client: MlflowClient, version: ModelVersion, found: Candidates) -> None:
@@ -105,7 +112,7 @@ def challenge(client: MlflowClient, version: ModelVersion, found: Candidates) ->
     A version's metrics change when `evaluate` runs again.
     """
     before = challenger(client)
-    tags = tags_of(found.runs[0])
+    tags = tags_of(found.models[0])
     stale = {tag: value for tag, value in tags.items() if version.tags.get(tag) != value}
     for tag, value in stale.items():
         insist(partial(client.set_model_version_tag, MODEL, version.version, tag, value))

@@ -21,6 +21,7 @@ from pipelines.register.candidates import LINEAGE
 from pipelines.register.registry import version_of
 from pipelines.served_form.classifier import Classifier, probabilities
 from pipelines.statistics.calibration import fit_temperature
+from tests.pipelines.runs import models
 from tests.project import Project, copy_project
 
 # The tests share a project and run in the order of this file.
@@ -30,7 +31,7 @@ RESULTS = {
     "prepare": {"train.csv", "calibration.csv", "validation.csv", "test.csv", "summary.json"},
     "pretrain": {"encoder.safetensors", "history.csv"},
     "train": {"model", "run.json", "history.csv"},
-    "export": {"reference", "serving"},
+    "export": {"reference", "serving", "model.json"},
     "evaluate": {
         *("metrics.json", "report.html", "model_card.md"),
         *("predictions.csv", "confusion.csv", "roc.csv", "precision_recall.csv", "slices.csv"),
@@ -197,7 +198,7 @@ def test_the_description_of_the_challenger_has_the_reason_for_the_choice(
 ) -> None:
     version = client.get_model_version_by_alias("sentiment", "challenger")
     reason = read(trained, "register/version.json")["reason"]
-    assert "the only run on this data and split" in reason
+    assert "the only model on this data and split" in reason
     assert reason in (version.description or "")
     assert run.info.run_id in (version.description or "")
 
@@ -282,7 +283,7 @@ def test_a_fresh_clone_compares_commits_without_a_dvc_cache(compared: Compared, 
 def test_a_version_is_restored_and_reproduced(compared: Compared, tmp_path: Path) -> None:
     """The version of the experiment, whose params were never committed to git."""
     project, worse = compared.project, compared.worse
-    version = version_of(compared.client, worse).version
+    version = version_of(compared.client, models(compared.client, worse)[0]).version
     params = (project.folder / "params.yaml").read_text()
     lineage = ("--version", str(version))
     done = project.run_module("lineage", *lineage, "--into", str(tmp_path / "restored"), "--repro")

@@ -64,7 +64,7 @@ def _on_other_reviews(candidate: EvaluatedVersion, champion: EvaluatedVersion, a
         f" {champion.number}, are not comparable: they were measured on different reviews ({tags})"
     )
     difference = candidate.metric("champion_difference")
-    if difference is None or candidate.run_tags.get("champion_version") != champion.number:
+    if difference is None or candidate.verdicts.get("champion_version") != champion.number:
         lifts = "evaluate it against this champion (`dvc repro --force evaluate`), or use --force"
         says = f"{not_comparable}, and its run was not compared with this champion"
         return unknown(GATE, new, old, says, lifts)
@@ -91,7 +91,7 @@ def comparison(candidate: EvaluatedVersion, champion: EvaluatedVersion) -> str:
     """Format the paired comparison by `evaluate`, or return "" if it used another champion."""
     names = ("champion_difference", "champion_difference_low", "champion_difference_high", "mcnemar_p")
     difference, low, high, p = (candidate.metric(name) for name in names)
-    compared = candidate.run_tags.get("champion_version") == champion.number
+    compared = candidate.verdicts.get("champion_version") == champion.number
     if not compared or difference is None or low is None or high is None or p is None:
         return ""
     chance = "chance could explain it" if p >= SIGNIFICANCE else "chance is unlikely to explain it"

@@ -1,4 +1,4 @@
-"""A registered version with the metrics and tags of its run."""
+"""A registered version with the metrics and verdicts of its evaluation."""
 
 import math
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedVersion:
-    """A candidate or champion with the metrics and tags of its run, both empty if the run was deleted."""
+    """A candidate or champion with what `evaluate` logged, both empty if it was deleted."""
 
     version: "ModelVersion"
     metrics: Mapping[str, float]
-    run_tags: Mapping[str, str]
+    verdicts: Mapping[str, str]
 
     @property
     def number(self) -> str:
@@ -29,20 +29,30 @@ class EvaluatedVersion:
         return accuracy(self.version)
 
     def metric(self, name: str) -> float | None:
-        """Return a metric of the run, or None if it is missing or not finite."""
+        """Return a metric, or None if it is missing or not finite."""
         value = self.metrics.get(name, math.nan)
         return value if math.isfinite(value) else None
 
 
 def evaluated(client: "MlflowClient", version: "ModelVersion") -> EvaluatedVersion:
-    """Read the run of a version. Raises MlflowException if MLflow does not answer."""
+    """Read what was measured on the version's own model, or on its run if it does not name a model.
+
+    A run may export again, and its metrics are then those of the newer model. Raises MlflowException if
+    MLflow does not answer.
+    """
     try:
-        data = client.get_run(version.run_id).data if version.run_id else None
+        # `register` tags the version with the id of its model.
+        if model_id := version.tags.get("model_id"):
+            model = client.get_logged_model(model_id)
+            logged = sorted(model.metrics or [], key=lambda metric: (metric.timestamp, metric.step))
+            return EvaluatedVersion(version, {one.key: one.value for one in logged}, model.tags or {})
+        if version.run_id:
+            data = client.get_run(version.run_id).data
+            return EvaluatedVersion(version, data.metrics, data.tags)
     except Exception as error:
         if not registry.is_absent(error):
             raise
-        data = None
-    return EvaluatedVersion(version, data.metrics if data else {}, data.tags if data else {})
+    return EvaluatedVersion(version, {}, {})
 
 
 def accuracy(version: "ModelVersion") -> float | None:

@@ -58,7 +58,7 @@ def can_be_forced(stopped: Sequence[Verdict]) -> bool:
 
 def behaviour(candidate: EvaluatedVersion) -> Verdict:
     """Check the run's tag `behaviour`: `passed`, or `failed:` and the failed tests."""
-    found = candidate.run_tags.get("behaviour")
+    found = candidate.verdicts.get("behaviour")
     if found is None:
         says = f"version {candidate.number} has no result of the behavioural tests; required: passed"
         return unknown("behaviour", None, "passed", says, f"{REGISTER_AGAIN}, or use --force")

@@ -10,18 +10,18 @@ from urllib.parse import urlsplit
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run, RunTag
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
+from bentos.sentiment.promotion.evaluated_version import evaluated
 from pipelines.core.errors import PipelineError
-from pipelines.core.mlflow_store import logged_model
 from pipelines.register import candidates
 from pipelines.register.description import REPORT
 from pipelines.register.evidence import TEXTS
 from pipelines.register.registry import register, version_of
 from tests.bentos.conftest import Registry, copy, serve_registry
 from tests.pipelines.concurrency import register_run, run_concurrently
-from tests.pipelines.runs import log
+from tests.pipelines.runs import EQUAL, TAGS, export, log, measure, models
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,10 @@ def description(version: ModelVersion) -> str:
     return version.description or ""
 
 
+def name(client: MlflowClient, run: Run) -> str:
+    return models(client, run)[0].name
+
+
 def challenger_after(client: MlflowClient, run: Run, refuse_dirty: bool = False) -> ModelVersion:
     """Register on the data and split of the run, and return the challenger."""
     version, _ = register(client, run, refuse_dirty)
@@ -81,7 +85,7 @@ def all_versions(client: MlflowClient) -> list[ModelVersion]:
         (
             {"log_loss": 9.0},
             {"log_loss": float("nan")},
-            "a tie with NEXT, broken by log_loss: 9 against nan",
+            "a tie with NEXT, broken by log_loss: 9 against unknown",
         ),
         ({}, {}, "a tie with NEXT, broken by age: this one is the older"),
     ],
@@ -94,14 +98,14 @@ def test_accuracy_decides_then_log_loss_then_speed_then_age(
     best, other = runs if better == worse else runs[::-1]
     version = challenger_after(client, other)
     assert version.run_id == best.info.run_id
-    assert reason.replace("NEXT", candidates.name(other)) in description(version)
+    assert reason.replace("NEXT", name(client, other)) in description(version)
 
 
 def test_a_run_without_the_tie_breaker_loses_the_tie(client: MlflowClient) -> None:
-    old = log(client)
-    client.log_batch(old.info.run_id, tags=[RunTag("mlflow.note", "evaluated before log_loss was a metric")])
-    old.data._metrics = {"accuracy": 0.8}
-    assert candidates.rank(log(client, log_loss=99.0)) < candidates.rank(old)
+    run = log(client)
+    export(client, run, TAGS, {"accuracy": 0.8})  # evaluated before log_loss was a metric
+    without = models(client, run)[-1]
+    assert candidates.rank(models(client, log(client, log_loss=99.0))[0]) < candidates.rank(without)
 
 
 def test_the_best_run_is_found_on_the_last_page(
@@ -112,7 +116,7 @@ def test_the_best_run_is_found_on_the_last_page(
     monkeypatch.setattr(candidates, "_PAGE", 2)
     version = challenger_after(client, runs[-1])
     assert version.run_id == runs[0].info.run_id
-    assert "the best of 5 runs" in description(version)
+    assert "the best of 5 models" in description(version)
 
 
 @pytest.mark.parametrize("tag", ["data_md5", "split_sha256"])
@@ -121,7 +125,7 @@ def test_runs_on_other_data_or_another_split_are_not_considered(client: MlflowCl
     run = log(client)
     version = challenger_after(client, run)
     assert version.run_id == run.info.run_id
-    assert "the only run" in description(version)
+    assert "the only model" in description(version)
 
 
 @pytest.mark.parametrize(
@@ -142,14 +146,14 @@ def test_a_refused_run_is_named_with_the_reason(
     client: MlflowClient, tags: dict[str, str], metrics: dict[str, float], reason: str
 ) -> None:
     refused = log(client, tags, **({"accuracy": 0.9} | metrics))
-    with pytest.raises(PipelineError, match="no run on this data and split") as error:
+    with pytest.raises(PipelineError, match="no model on this data and split") as error:
         register(client, refused, refuse_dirty=True)
-    assert f"{candidates.name(refused)}: " in str(error.value)
+    assert f"{name(client, refused)}: " in str(error.value)
     assert reason in str(error.value)
     other = log(client)
     version = challenger_after(client, refused, refuse_dirty=True)
     assert version.run_id == other.info.run_id
-    assert f"Not considered: {candidates.name(refused)}: " in description(version)
+    assert f"Not considered: {name(client, refused)}: " in description(version)
     assert reason in description(version)
 
 
@@ -162,12 +166,12 @@ def test_a_run_with_uncommitted_changes_is_accepted_by_default_and_marked(client
 def test_an_untested_or_unfinished_run_is_not_considered(client: MlflowClient) -> None:
     """One was evaluated by an earlier release, without behavioural tests; the other is still training."""
     old, running, run = log(client, accuracy=0.99), log(client, accuracy=0.98), log(client)
-    client.delete_tag(old.info.run_id, "behaviour")
+    client.delete_logged_model_tag(models(client, old)[0].model.model_id, "behaviour")
     client.update_run(running.info.run_id, status="RUNNING")
     version = challenger_after(client, run)
     assert version.run_id == run.info.run_id
-    assert f"{candidates.name(old)}: behaviour never tested" in description(version)
-    assert candidates.name(running) not in description(version)
+    assert f"{name(client, old)}: behaviour never tested" in description(version)
+    assert name(client, running) not in description(version)
 
 
 def test_the_description_has_accuracy_comparisons_and_links(client: MlflowClient, tmp_path: Path) -> None:
@@ -178,7 +182,7 @@ def test_the_description_has_accuracy_comparisons_and_links(client: MlflowClient
     text = description(challenger_after(client, run))
     page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
     for line in (
-        "accuracy 0.8500 (95 %: 0.8300 to 0.8700), the best of 2 runs on this data and split",
+        "accuracy 0.8500 (95 %: 0.8300 to 0.8700), the best of 2 models on this data and split",
         f"Replaces version {first.version}, accuracy 0.800000\n",
         "Against the champion, champion difference low: +0.0123",
         "DVC experiment: dvc_experiment",
@@ -193,11 +197,41 @@ def test_the_description_has_accuracy_comparisons_and_links(client: MlflowClient
 def test_a_new_evaluation_updates_the_version(client: MlflowClient) -> None:
     run = log(client)
     before = challenger_after(client, run)
-    client.log_metric(run.info.run_id, "accuracy", 0.81, step=1)
+    measure(client, models(client, run)[0].model, {"accuracy": 0.81}, time=1)
     after = challenger_after(client, run)
     assert after.version == before.version
     assert float(after.tags["accuracy"]) == 0.81
     assert "accuracy 0.8100" in description(after)
+
+
+def test_a_second_export_is_registered_only_with_metrics_of_its_own(client: MlflowClient) -> None:
+    """The run still has the accuracy of its first model."""
+    run = log(client, accuracy=0.9)
+    first = challenger_after(client, run)
+    second = export(client, run, TAGS, {})
+    found = register(client, run, refuse_dirty=False)
+    assert found[0].version == first.version
+    assert found[1].refused == {
+        models(client, run)[1].name: "it has no accuracy; `evaluate` has not run on this export"
+    }
+    measure(client, second, EQUAL | {"accuracy": 0.91})
+    version = challenger_after(client, run)
+    assert version.source == second.model_uri or version.source == second.artifact_location
+    assert float(version.tags["accuracy"]) == 0.91
+    earlier = client.get_model_version("sentiment", first.version)
+    assert float(earlier.tags["accuracy"]) == 0.9
+    assert client.get_run(run.info.run_id).data.metrics["accuracy"] == 0.91
+    assert evaluated(client, earlier).metric("accuracy") == 0.9
+
+
+def test_a_model_that_lost_too_much_accuracy_stays_refused_when_its_run_exports_another(
+    client: MlflowClient,
+) -> None:
+    run = log(client, {"refused": "the loss of 0.02 exceeds export.max_accuracy_loss"}, accuracy=0.9)
+    other = export(client, run, TAGS, EQUAL)
+    version = challenger_after(client, run)
+    assert version.source in (other.model_uri, other.artifact_location)
+    assert "exceeds export.max_accuracy_loss" in description(version)
 
 
 def test_registering_again_changes_nothing(client: MlflowClient) -> None:
@@ -230,7 +264,7 @@ def test_a_version_registered_without_evidence_gets_it_once(client: MlflowClient
 
 
 def version_source(client: MlflowClient, run: Run) -> str:
-    return str(logged_model(client, run.info.run_id).artifact_location)
+    return str(models(client, run)[0].model.artifact_location)
 
 
 def register_all(uri: str, accuracies: list[float | None], run: Run) -> None:
@@ -245,7 +279,7 @@ def test_concurrent_processes_register_each_run_once_and_choose_the_best(uri: st
     run = log(client, accuracy=0.7)
     register_all(uri, [None] * 6, run)
     [version] = all_versions(client)
-    assert version_of(client, run).version == version.version
+    assert version_of(client, models(client, run)[0]).version == version.version
     assert client.get_model_version_by_alias("sentiment", "challenger").version == version.version
 
     register_all(uri, [0.80, 0.83, 0.81, 0.82, None, None], run)
