@@ -3,6 +3,9 @@
 Each training has a folder in var/checkpoints, named by a hash of its inputs: params, starting weights, data
 and code. Rerunning the same training finds the same folder, even from the temporary workspace of
 `dvc exp run --queue`.
+
+DVC deletes a stage's outputs before it runs the stage, and caches the new ones only after it has ended. The
+last checkpoint of a finished training is therefore kept until the next stage starts (`discard_obsolete`).
 """
 
 import hashlib
@@ -11,7 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,13 +24,20 @@ import torch
 import transformers
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import OPTIMIZER_NAME, TRAINER_STATE_NAME
 
 from pipelines.core.errors import PipelineError
 
 # Written last: a checkpoint without this file is incomplete and is discarded.
 COMPLETE = "complete"
+# Holds the folder in which the training's stage ran, once the stage has written its outputs there.
+FINISHED = "finished"
+# The loss since the last log.
+RUNNING_LOSS = "running_loss.json"
+
+# After which an interrupted training is taken for abandoned.
+KEPT_DAYS = 14
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,10 @@ class Checkpoints:
     """The checkpoints of one training; `folder` need not exist yet."""
 
     folder: Path
+
+    def at(self, step: int) -> Path:
+        """Return the folder in which the Trainer saves the checkpoint of this step."""
+        return self.folder / f"checkpoint-{step}"
 
     def keep_newest(self) -> Path | None:
         """Return the newest complete checkpoint and delete all others."""
@@ -45,12 +59,24 @@ class Checkpoints:
                 shutil.rmtree(path)
         return complete[-1] if complete else None
 
-    def to_resume_from(self) -> Path | None:
-        """Return the newest complete checkpoint and announce it on standard output."""
-        newest = self.keep_newest()
-        if newest:
-            print(f"resuming from {newest.name}")
-        return newest
+    def finish(self) -> None:
+        """Keep only what restores the outputs that the stage has written, without the optimizer's state."""
+        if newest := self.keep_newest():
+            (newest / OPTIMIZER_NAME).unlink(missing_ok=True)
+        (self.folder / FINISHED).write_text(str(Path.cwd()))
+
+    @property
+    def obsolete(self) -> bool:
+        """Whether the training finished and the next stage has started, or was interrupted long ago.
+
+        Stages run one after another in a folder. So DVC has cached the outputs when another stage starts in
+        the folder in which this training finished, and when that folder was temporary and is gone.
+        """
+        marker = self.folder / FINISHED
+        if not marker.exists():
+            return time.time() - self.folder.stat().st_mtime > KEPT_DAYS * 86_400
+        workspace = Path(marker.read_text())
+        return workspace == Path.cwd() or not workspace.exists()
 
     @property
     def run_id(self) -> str | None:
@@ -104,18 +130,31 @@ class Checkpoints:
 class PeriodicSave(TrainerCallback):
     """Save a checkpoint every `seconds` and at the end of each epoch.
 
-    Saves happen only at steps that log: the Trainer does not checkpoint its running mean of the loss.
+    The Trainer's checkpoints lack the loss since the last log, which the next log averages. It is saved with
+    them, so that any step can save, and a resumed training logs what an uninterrupted one does.
     """
 
-    def __init__(self, checkpoints: Checkpoints, seconds: float) -> None:
+    def __init__(self, trainer: Trainer, checkpoints: Checkpoints, seconds: float) -> None:
+        self.trainer = trainer
         self.checkpoints = checkpoints
         self.seconds = seconds
         self.saved = time.monotonic()
 
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        self.saved = time.monotonic()
+        if state.global_step:
+            running = json.loads((self.checkpoints.at(state.global_step) / RUNNING_LOSS).read_text())
+            self.trainer._tr_loss += running["loss"]
+            self.trainer._globalstep_last_logged = running["logged_step"]
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        control.should_save = control.should_log and time.monotonic() - self.saved >= self.seconds
+        # The end of an epoch saves after its last step has been evaluated.
+        ends_epoch = state.global_step == state.max_steps or float(state.epoch or 0).is_integer()
+        control.should_save = not ends_epoch and time.monotonic() - self.saved >= self.seconds
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
@@ -125,7 +164,13 @@ class PeriodicSave(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        (self.checkpoints.folder / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        folder = self.checkpoints.at(state.global_step)
+        running = {
+            "loss": float(self.trainer._tr_loss),
+            "logged_step": self.trainer._globalstep_last_logged,
+        }
+        (folder / RUNNING_LOSS).write_text(json.dumps(running))
+        (folder / COMPLETE).touch()
         self.checkpoints.keep_newest()
         self.saved = time.monotonic()
 
@@ -145,8 +190,22 @@ def find_checkpoints(
     modules = (path for package in code for path in sorted(Path(package.__path__[0]).rglob("*.py")))
     for path in (*files, *modules):
         digest.update(path.read_bytes())
-    root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
-    return Checkpoints(root / "var" / "checkpoints" / digest.hexdigest()[:16])
+    return Checkpoints(root() / digest.hexdigest()[:16])
+
+
+def root() -> Path:
+    """Return the folder of all checkpoints; DVC_ROOT names the project in a temporary workspace of DVC."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve() / "var" / "checkpoints"
+
+
+def discard_obsolete(current: Checkpoints | None = None) -> None:
+    """Delete the checkpoints of obsolete trainings, except those of `current` and those in use."""
+    for checkpoints in map(Checkpoints, root().glob("*")):
+        # Another process may be using this folder, or have just deleted it.
+        with suppress(PipelineError, FileNotFoundError):
+            if checkpoints != current and checkpoints.obsolete:
+                with checkpoints.locked():
+                    checkpoints.delete()
 
 
 def final_state(checkpoint: Path) -> TrainerState | None:

@@ -109,7 +109,10 @@ def remove_abandoned(work: Path) -> None:
 
 
 def clone(project: Path, folder: Path) -> None:
-    """Clone the project, sharing its git objects and DVC cache."""
+    """Clone the project, sharing its git objects, DVC cache and checkpoints.
+
+    The clone is deleted with its process; a retry of an interrupted trial resumes in another.
+    """
     git(project, "clone", "--quiet", "--shared", str(project), str(folder))
     listed = git(project, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in (*filter(None, listed.split("\0")), ".dvc/config.local"):
@@ -122,6 +125,10 @@ def clone(project: Path, folder: Path) -> None:
     cache = (project / dvc(project, "cache", "dir").strip()).resolve()
     dvc(folder, "cache", "dir", "--local", str(cache))
     dvc(folder, "checkout", "--quiet", "data.dvc")
+    checkpoints = project / "var" / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    (folder / "var").mkdir(exist_ok=True)
+    (folder / "var" / "checkpoints").symlink_to(checkpoints.resolve())
 
 
 def environment_of_children(more: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -12,6 +12,7 @@ import torch
 import transformers
 from transformers import DistilBertForSequenceClassification
 
+from pipelines.core.checkpoints import discard_obsolete
 from pipelines.core.errors import run_stage
 from pipelines.core.mlflow_store import connect, resume
 from pipelines.core.params import Params, load_params
@@ -83,6 +84,7 @@ def silence_warnings() -> None:
 
 def main() -> None:
     silence_warnings()
+    discard_obsolete()
     params = load_params()
     run_id = json.loads((TRAINED / "run.json").read_text())["run_id"]
     model = DistilBertForSequenceClassification.from_pretrained(TRAINED / "model")

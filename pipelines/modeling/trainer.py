@@ -1,5 +1,6 @@
 """The training shared by `pretrain` and `train`: batches by length, resumed from checkpoints."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainerState, TrainingArguments
 
-from pipelines.core.checkpoints import Checkpoints, final_state
+from pipelines.core.checkpoints import Checkpoints, PeriodicSave, final_state
+from pipelines.core.errors import PipelineError
 from pipelines.core.params import Precision
 from pipelines.modeling.length_batches import LengthBatches
 from pipelines.modeling.precision import resolve_precision
@@ -15,12 +17,20 @@ from pipelines.modeling.precision import resolve_precision
 LOG_EVERY = 20  # steps
 
 
-class BatchTrainer(Trainer):
-    """A Trainer that takes its training batches from `batches`."""
+class DivergedError(PipelineError):
+    """The loss or its gradient is no longer finite."""
 
-    def __init__(self, *, batches: LengthBatches, **kwargs: Any) -> None:
+
+class BatchTrainer(Trainer):
+    """A Trainer that takes its training batches from `batches`, and stops at a gradient that is not finite.
+
+    `section` is the stage's section of params.yaml, which the error names.
+    """
+
+    def __init__(self, *, batches: LengthBatches, section: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.batches = batches
+        self.section = section
 
     def get_train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         loader: DataLoader[dict[str, torch.Tensor]] = DataLoader(
@@ -30,6 +40,22 @@ class BatchTrainer(Trainer):
             pin_memory=self.args.dataloader_pin_memory,
         )
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]  # accelerate is untyped
+
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: float | torch.Tensor | None = None) -> float:
+        """Return the norm of the gradient before clipping. Raises DivergedError if it is not finite.
+
+        The Trainer calls this at each step, before the optimizer changes the weights. A loss that is not
+        finite has no finite gradient either.
+        """
+        norm = float(super()._get_grad_norm(model, grad_norm))  # type: ignore[no-untyped-call]
+        if not math.isfinite(norm):
+            step, rate = self.state.global_step + 1, self._get_learning_rate()
+            raise DivergedError(
+                f"the training diverged: the gradient of step {step} is not finite, at a learning rate of "
+                f"{rate:g}. Lower {self.section}.learning_rate, raise {self.section}.warmup, or set "
+                f"train.precision to fp32. The last checkpoint, if any, is in {self.args.output_dir}"
+            )
+        return norm
 
 
 def arguments(folder: Path, seed: int, precision: Precision, **specific: Any) -> TrainingArguments:
@@ -47,17 +73,27 @@ def arguments(folder: Path, seed: int, precision: Precision, **specific: Any) ->
         save_strategy="no",
         logging_steps=LOG_EVERY,
         include_num_input_tokens_seen="non_padding",
+        logging_nan_inf_filter=False,  # it would log another loss instead of NaN; see `BatchTrainer`
         report_to="none",
         **specific,
     )
 
 
-def train(trainer: Trainer, model: PreTrainedModel, checkpoints: Checkpoints) -> TrainerState:
-    """Train `model`, resuming from the newest checkpoint if one exists; return the final state."""
-    newest = checkpoints.to_resume_from()
+def train(
+    trainer: BatchTrainer, model: PreTrainedModel, checkpoints: Checkpoints, seconds: float
+) -> TrainerState:
+    """Train `model`, saving a checkpoint every `seconds`; return the final state.
+
+    An interrupted training resumes from its newest checkpoint, and a finished one is restored from its last.
+    """
+    newest = checkpoints.keep_newest()
     if newest and (state := final_state(newest)):
+        print(f"already trained: restoring {newest.name}")
         model.load_state_dict(type(model).from_pretrained(newest).state_dict())
         return state
+    if newest:
+        print(f"resuming from {newest.name}")
+    trainer.add_callback(PeriodicSave(trainer, checkpoints, seconds))
     with checkpoints.disk_space_for(model):
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     return trainer.state

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines import modeling
-from pipelines.core.checkpoints import find_checkpoints
+from pipelines.core.checkpoints import discard_obsolete, find_checkpoints
 from pipelines.core.errors import run_stage
 from pipelines.core.params import load_params
 from pipelines.modeling.precision import resolve_precision
@@ -38,11 +38,13 @@ def main() -> None:
     identity = {"seed": params.train.seed, "precision": precision, **params.pretrain.model_dump()}
     checkpoints = find_checkpoints(identity, model, [TRAIN], CODE)
     with checkpoints.locked():
+        discard_obsolete(checkpoints)
         texts = pd.read_csv(TRAIN, keep_default_na=False)["text"].tolist()
-        state = train(make_trainer(params, model, tokenizer, texts, checkpoints), model, checkpoints)
+        trainer = make_trainer(params, model, tokenizer, texts, checkpoints.folder)
+        state = train(trainer, model, checkpoints, params.train.checkpoint_seconds)
         save_encoder(model.distilbert.state_dict(), OUT / "encoder.safetensors")
         write_history(state.log_history, OUT / "history.csv")
-        checkpoints.delete()
+        checkpoints.finish()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines import modeling
-from pipelines.core.checkpoints import PeriodicSave, find_checkpoints
+from pipelines.core.checkpoints import discard_obsolete, find_checkpoints
 from pipelines.core.errors import run_stage
 from pipelines.core.mlflow_store import connect
 from pipelines.core.params import load_params
@@ -45,20 +45,21 @@ def main() -> None:
     tags = lineage(VALIDATION) | trial_tags() | {"precision": precision, "processor": instruction_set()}
     client = connect()
     with checkpoints.locked():
-        with begin(checkpoints, tags) as run:
+        discard_obsolete(checkpoints)
+        with begin(client, checkpoints, tags, params) as run, trial_callbacks(checkpoints) as callbacks:
             keep(tags)
             log_inputs(params, *reviews, tags["data_md5"])
             outbox = MetricOutbox(client, run.info.run_id)
-            saver = PeriodicSave(checkpoints, params.train.checkpoint_seconds)
-            callbacks = [outbox, saver, *trial_callbacks()]
-            trainer = make_trainer(params, model, tokenizer, reviews, checkpoints.folder, callbacks)
-            state = train(trainer, model, checkpoints)
+            trainer = make_trainer(
+                params, model, tokenizer, reviews, checkpoints.folder, [outbox, *callbacks]
+            )
+            state = train(trainer, model, checkpoints, params.train.checkpoint_seconds)
             outbox.finish(state)
             save(trainer, state, OUT)
             # The run id is an output, so that results restored from DVC's cache still name their run.
             (OUT / "run.json").write_text(json.dumps({"run_id": run.info.run_id}) + "\n")
             note_changes(tags)
-        checkpoints.delete()
+        checkpoints.finish()
 
 
 if __name__ == "__main__":

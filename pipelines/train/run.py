@@ -5,8 +5,10 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+from mlflow import MlflowClient
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.pandas_dataset import from_pandas
+from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 
 from pipelines.core.checkpoints import Checkpoints
@@ -22,9 +24,14 @@ def flatten(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def logged_params(params: Params) -> dict[str, str]:
+    """Return the params as MLflow stores them, under their names in params.yaml."""
+    return {name: str(value) for name, value in flatten(params.model_dump()).items()}
+
+
 def log_inputs(params: Params, train: pd.DataFrame, validation: pd.DataFrame, data_md5: str) -> None:
     """Log the params under their names in params.yaml, and both datasets with their digests."""
-    mlflow.log_params(flatten(params.model_dump()))
+    mlflow.log_params(logged_params(params))
     source = CodeDatasetSource(tags={"data.dvc": data_md5})
     for name, table in (("training", train), ("validation", validation)):
         # Labels are logged as text, because MLflow warns that integer columns cannot hold missing values.
@@ -33,15 +40,37 @@ def log_inputs(params: Params, train: pd.DataFrame, validation: pd.DataFrame, da
         mlflow.log_input(dataset, context=name)
 
 
-def begin(checkpoints: Checkpoints, tags: Mapping[str, str]) -> mlflow.ActiveRun:
-    """Resume the run of the interrupted training, or start a new one."""
-    if checkpoints.run_id:
-        try:
-            run = mlflow.start_run(run_id=checkpoints.run_id)
-            mlflow.set_tags(dict(tags))
-            return run
-        except MlflowException:
-            print(f"run {checkpoints.run_id} is no longer in MLflow: training continues in a new run")
+def begin(
+    client: MlflowClient, checkpoints: Checkpoints, tags: Mapping[str, str], params: Params
+) -> mlflow.ActiveRun:
+    """Resume the run of the interrupted training, or start a new one.
+
+    MLflow does not change the params of a run. After an edit that leaves the weights as they are, such as one
+    of a later stage's section, the training therefore continues in a new run, which gets the whole history.
+    """
+    earlier = recorded_run(client, checkpoints)
+    if earlier and earlier.data.params in ({}, logged_params(params)):
+        run = mlflow.start_run(run_id=earlier.info.run_id)
+        mlflow.set_tags(dict(tags))
+        return run
     run = mlflow.start_run(tags=dict(tags))
     checkpoints.record_run(run.info.run_id)
+    if earlier:
+        print(f"params differ from those of run {earlier.info.run_id}: training continues in a new run")
+        client.set_tag(earlier.info.run_id, "continued_in", run.info.run_id)
+        client.set_terminated(earlier.info.run_id, "KILLED")
+    return run
+
+
+def recorded_run(client: MlflowClient, checkpoints: Checkpoints) -> Run | None:
+    """Return the run that the training started, or None if there is none or it was deleted."""
+    if not (run_id := checkpoints.run_id):
+        return None
+    try:
+        run = client.get_run(run_id)
+    except MlflowException:
+        run = None
+    if run is None or run.info.lifecycle_stage != LifecycleStage.ACTIVE:
+        print(f"run {run_id} is no longer in MLflow: training continues in a new run")
+        return None
     return run

@@ -1,5 +1,7 @@
 """A sweep trial's side of training: reports intermediate accuracy and ends the training when pruned."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
@@ -9,24 +11,47 @@ import torch
 from optuna.trial import TrialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from pipelines.core.checkpoints import Checkpoints
 from pipelines.core.errors import PipelineError
 from pipelines.experiments.optuna_storage import open_storage, pruner
 from pipelines.experiments.trial_identity import Identity, identity
+from pipelines.modeling.trainer import DivergedError
 
 # Fractions of the training after which the pruner compares a trial with the finished ones.
 SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))
 
 
-def trial_callbacks() -> list[TrainerCallback]:
-    """Return the callbacks that a sweep adds to the Trainer; empty outside a sweep."""
+class TrialEndedError(PipelineError):
+    """The trial was pruned or is no longer its sweep's."""
+
+
+@contextmanager
+def trial_callbacks(checkpoints: Checkpoints) -> Iterator[list[TrainerCallback]]:
+    """Yield the callbacks that a sweep adds to the Trainer; none outside a sweep.
+
+    A trial that ends early does not resume, so its checkpoints are deleted. An interrupted or failed one
+    keeps them. A training that diverges would do so again, and is reported as pruned.
+    """
     trial = identity()
-    return [TrialReport(trial)] if trial else []
+    if not trial:
+        yield []
+        return
+    report = TrialReport(trial)
+    try:
+        yield [report]
+    except DivergedError as error:
+        report.note_pruned(str(error))
+        checkpoints.delete()
+        raise
+    except TrialEndedError:
+        checkpoints.delete()
+        raise
 
 
 class TrialReport(TrainerCallback):
     """Evaluates the model at SHARES of the training and reports `eval_accuracy` to the study.
 
-    Ends the run as KILLED and raises PipelineError if the trial is pruned or was abandoned by its sweep.
+    Ends the run as KILLED and raises TrialEndedError if the trial is pruned or was abandoned by its sweep.
     The stage has to fail: DVC caches the outputs of a successful one, and would reuse a half-trained model
     for these params.
     """
@@ -70,13 +95,17 @@ class TrialReport(TrainerCallback):
         self.storage.set_trial_intermediate_value(self.trial_id, share, accuracy)
         if self.study.pruner.prune(self.study, self.storage.get_trial(self.trial_id)):
             reason = f"accuracy {accuracy:.4f} after {share} % of the training is below the median"
-            self.storage.set_trial_user_attr(self.trial_id, "pruned", reason)
+            self.note_pruned(reason)
             self.end(reason)
+
+    def note_pruned(self, reason: str) -> None:
+        """Have the sweep count the trial as pruned, and not as failed."""
+        self.storage.set_trial_user_attr(self.trial_id, "pruned", reason)
 
     def end(self, reason: str) -> None:
         mlflow.set_tag("sweep.pruned", reason)
         mlflow.end_run("KILLED")
-        raise PipelineError(f"trial {self.trial.number} of {self.trial.study} ends early: {reason}")
+        raise TrialEndedError(f"trial {self.trial.number} of {self.trial.study} ends early: {reason}")
 
 
 def share_at(state: TrainerState) -> int:

@@ -245,6 +245,10 @@ def test_a_worse_run_does_not_become_the_challenger(compared: Compared, run: Run
     assert f"worse than the champion, version {best.version}" in Path(report).read_text()
 
 
+def test_a_finished_experiment_leaves_no_checkpoint(compared: Compared) -> None:
+    assert not list((compared.project.folder / "var/checkpoints").iterdir())
+
+
 def test_a_queued_experiment_logs_to_the_projects_store(compared: Compared, run: Run) -> None:
     project, worse = compared.project, compared.worse
     assert worse.data.tags["dvc_experiment"] == "worse"

@@ -9,7 +9,6 @@ import torch
 from datasets import Dataset
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerFast
 
-from pipelines.core.checkpoints import Checkpoints, PeriodicSave
 from pipelines.core.params import Params
 from pipelines.modeling.length_batches import LengthBatches
 from pipelines.modeling.trainer import BatchTrainer, arguments
@@ -76,7 +75,7 @@ def make_trainer(
     model: MaskedTokenModel,
     tokenizer: PreTrainedTokenizerFast,
     texts: list[str],
-    checkpoints: Checkpoints,
+    checkpoints: Path,
 ) -> MaskedLMTrainer:
     pretrain = params.pretrain
     data = chunk(texts, tokenizer, pretrain.max_tokens)
@@ -85,9 +84,10 @@ def make_trainer(
         tokenizer=tokenizer,
         hidden=pretrain.hidden,
         batches=LengthBatches(lengths, len(lengths), pretrain.batch_tokens, params.train.seed),
+        section="pretrain",
         model=model,
         args=arguments(
-            checkpoints.folder,
+            checkpoints,
             params.train.seed,
             params.train.precision,
             num_train_epochs=pretrain.epochs,
@@ -96,7 +96,6 @@ def make_trainer(
             weight_decay=pretrain.weight_decay,
         ),
         train_dataset=data,
-        callbacks=[PeriodicSave(checkpoints, params.train.checkpoint_seconds)],
     )
 
 

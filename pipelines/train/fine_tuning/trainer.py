@@ -92,6 +92,7 @@ def make_trainer(
     lengths = [len(ids) for ids in training["input_ids"]]
     return ReviewTrainer(
         batches=LengthBatches(lengths, train.batch_size, train.batch_tokens, train.seed),
+        section="train",
         label_smoothing=train.label_smoothing,
         model=model,
         args=arguments(

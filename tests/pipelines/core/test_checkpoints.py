@@ -1,6 +1,8 @@
 """Training with a tiny encoder that is interrupted, killed, or runs out of disk space."""
 
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,9 +13,10 @@ import mlflow
 import pytest
 import torch
 from mlflow import MlflowClient
-from safetensors.torch import load_file
+from mlflow.entities import Run
+from safetensors.torch import load_file, save_file
 
-from pipelines.core.checkpoints import COMPLETE, Checkpoints, find_checkpoints
+from pipelines.core.checkpoints import COMPLETE, Checkpoints, discard_obsolete, find_checkpoints, root
 from pipelines.core.errors import PipelineError
 from pipelines.core.wheels import sha256
 from tests.pipelines.processes import held_stage
@@ -27,7 +30,13 @@ def prepared(
     """A small project before `train` that saves a checkpoint at every step."""
     project = make_project(tmp_path_factory.mktemp("prepared"), reviews, count=200)
     project.set_params(
-        train={"base": str(tiny_encoder), "epochs": 1, "batch_size": 4, "checkpoint_seconds": 0}
+        train={
+            "base": str(tiny_encoder),
+            "epochs": 2,
+            "batch_size": 4,
+            "accumulation": 2,
+            "checkpoint_seconds": 0,
+        }
     )
     (project.folder / "var").mkdir(exist_ok=True)
     shutil.copy(empty_store, project.folder / "var" / "mlflow.db")
@@ -61,15 +70,113 @@ def test_an_interrupted_and_killed_training_has_the_same_result(
     for name in ("history.csv", "model/model.safetensors"):
         paths = [project.folder / "results/train" / name for project in (uninterrupted, untrained)]
         assert sha256(paths[0]) == sha256(paths[1]), name
-    mlflow.set_tracking_uri(untrained.tracking_uri)
-    client = MlflowClient()
-    (run,) = client.search_runs([client.get_experiment_by_name("sentiment").experiment_id])  # type: ignore[union-attr]
+    (run,) = runs(untrained)
     assert run.info.status == "FINISHED"
-    assert run.info.run_id == json.loads((untrained.folder / "results/train/run.json").read_text())["run_id"]
-    steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")]
-    assert steps == sorted(set(steps))
-    assert len(steps) == 2
-    assert not list(untrained.folder.glob("var/checkpoints/*"))
+    assert run.info.run_id == current_run(untrained)
+    assert steps_with_loss(run) == [19, 20, 38]
+    assert not list(untrained.folder.glob("var/checkpoints/*/*/optimizer.pt"))
+
+
+def runs(project: Project) -> list[Run]:
+    """Return the project's MLflow runs, newest first."""
+    mlflow.set_tracking_uri(project.tracking_uri)
+    experiment = MlflowClient().get_experiment_by_name("sentiment")
+    assert experiment is not None
+    return list(MlflowClient().search_runs([experiment.experiment_id]))
+
+
+def current_run(project: Project) -> str:
+    """Return the id of the run that the project's results come from."""
+    return str(json.loads((project.folder / "results/train/run.json").read_text())["run_id"])
+
+
+def steps_with_loss(run: Run) -> list[int]:
+    return [metric.step for metric in MlflowClient().get_metric_history(run.info.run_id, "loss")]
+
+
+@pytest.mark.process
+def test_a_training_resumes_in_a_new_run_after_an_edit_that_leaves_its_weights_as_they_are(
+    untrained: Project,
+) -> None:
+    with held_stage(untrained, "train", "PeriodicSave.on_save") as running:
+        running.send(signal.SIGKILL)
+    untrained.set_params(export={"windows": 2})
+    done = untrained.run_module("train")
+    assert "training continues in a new run" in done.stdout
+    assert "resuming from checkpoint-1" in done.stdout
+    newest, earlier = runs(untrained)
+    assert earlier.info.status == "KILLED"
+    assert earlier.data.tags["continued_in"] == newest.info.run_id == current_run(untrained)
+    assert newest.info.status == "FINISHED"
+    assert newest.data.params["export.windows"] == "2"
+    assert steps_with_loss(newest) == [19, 20, 38]
+
+
+@pytest.mark.process
+def test_a_training_that_is_killed_when_it_has_finished_is_not_repeated(untrained: Project) -> None:
+    results = untrained.folder / "results/train"
+    with held_stage(untrained, "train", "Checkpoints.finish") as running:
+        before = {path: sha256(path) for path in results.rglob("*") if path.is_file()}
+        running.send(signal.SIGKILL)
+    done = untrained.run("dvc", "repro", "--single-item", "train")  # which first deletes the results
+    assert "already trained: restoring checkpoint-38" in done.stdout
+    assert {path: sha256(path) for path in results.rglob("*") if path.is_file()} == before
+    (run,) = runs(untrained)
+    assert run.info.status == "FINISHED"
+    # Only a training of other params deletes what restores this one.
+    untrained.set_params(train={"epochs": 1})
+    (finished,) = untrained.folder.glob("var/checkpoints/*")
+    untrained.run_module("train")
+    (current,) = untrained.folder.glob("var/checkpoints/*")
+    assert current != finished
+
+
+@pytest.mark.process
+def test_a_training_that_diverges_fails_its_run_and_names_the_way_out(
+    untrained: Project, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    broken = Path(shutil.copytree(tiny_encoder, tmp_path / "broken")) / "model.safetensors"
+    weights = load_file(broken)
+    weights["distilbert.embeddings.word_embeddings.weight"][:] = float("nan")
+    save_file(weights, broken, {"format": "pt"})
+    untrained.set_params(train={"base": str(broken.parent)}, pretrain={"epochs": 1})
+    for stage in ("pretrain", "train"):
+        done = untrained.run_module(stage, check=False)
+        assert done.returncode == 1
+        assert re.search(rf"error: .* the gradient of step 1 .* Lower {stage}\.learning_rate, ", done.stderr)
+        assert "Traceback" not in done.stderr
+    (run,) = runs(untrained)
+    assert run.info.status == "FAILED"
+
+
+def test_obsolete_checkpoints_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of trainings that finished here or in a folder that is gone, and of those interrupted long ago."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+
+    def trained(name: str, workspace: str = "") -> Checkpoints:
+        made = Checkpoints(root() / name)
+        made.at(1).mkdir(parents=True)
+        (made.at(1) / COMPLETE).touch()
+        if workspace:
+            (tmp_path / workspace).mkdir(exist_ok=True)
+            monkeypatch.chdir(tmp_path / workspace)
+            made.finish()
+        return made
+
+    trained("finished elsewhere", "elsewhere")
+    trained("finished in a temporary folder", "temporary").finish()
+    trained("interrupted")
+    os.utime(trained("interrupted long ago").folder, (0, 0))
+    in_use, current = trained("in use", "here"), trained("current", "here")
+    trained("finished here", "here")
+    (tmp_path / "temporary").rmdir()
+    with in_use.locked():
+        discard_obsolete(current)
+    assert {path.name for path in root().iterdir()} == {
+        *("finished elsewhere", "interrupted", "in use", "current")
+    }
+    discard_obsolete()
+    assert {path.name for path in root().iterdir()} == {"finished elsewhere", "interrupted"}
 
 
 @pytest.mark.process
@@ -82,12 +189,15 @@ def test_killed_pretraining_resumes_and_training_starts_from_its_weights(
     assert not load_file(files[0])
     untrained.run_module("pretrain")
     uninterrupted = [sha256(file) for file in files]
+    shutil.rmtree(folder / "var/checkpoints")
     with held_stage(untrained, "pretrain", "PeriodicSave.on_save") as running:
         running.send(signal.SIGKILL)
     assert "resuming from checkpoint-" in untrained.run_module("pretrain").stdout
     assert [sha256(file) for file in files] == uninterrupted
+    (finished,) = folder.glob("var/checkpoints/*")
     # `train` does not change the word embeddings, because they are frozen.
     untrained.run_module("train")
+    assert not finished.exists()
     name = "embeddings.word_embeddings.weight"
     pretrained = load_file(files[0])[name]
     used = load_file(folder / "results/train/model/model.safetensors")[f"distilbert.{name}"]

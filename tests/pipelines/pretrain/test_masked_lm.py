@@ -7,6 +7,7 @@ from transformers import DistilBertForMaskedLM, PreTrainedTokenizerFast
 from pipelines.core.checkpoints import Checkpoints
 from pipelines.core.params import load_params
 from pipelines.modeling.encoders import load_base
+from pipelines.modeling.trainer import train
 from pipelines.pretrain.masked_lm.model import MaskedTokenModel, load_masked_lm
 from pipelines.pretrain.masked_lm.trainer import chunk, make_trainer, mask_tokens
 from tests.project import ROOT
@@ -83,10 +84,10 @@ def pretrained(base: Path, folder: Path, **changes: float) -> tuple[MaskedTokenM
     chosen = params.pretrain.model_copy(update=changes)
     model, tokenizer = load_masked_lm(str(base), seed=1)
     trainer = make_trainer(
-        params.model_copy(update={"pretrain": chosen}), model, tokenizer, TEXTS * 3, Checkpoints(folder)
+        params.model_copy(update={"pretrain": chosen}), model, tokenizer, TEXTS * 3, folder
     )
-    trainer.train()
-    return model, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    state = train(trainer, model, Checkpoints(folder), seconds=60)
+    return model, [entry["loss"] for entry in state.log_history if "loss" in entry]
 
 
 def test_the_loss_decreases(tiny_encoder: Path, tmp_path: Path) -> None:

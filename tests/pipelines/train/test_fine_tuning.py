@@ -3,16 +3,29 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import joblib
 import pandas as pd
 import pytest
 import torch
-from transformers import DistilBertForSequenceClassification, PreTrainedTokenizerFast, set_seed
+from safetensors.torch import load_file
+from transformers import (
+    DistilBertForSequenceClassification,
+    PreTrainedTokenizerFast,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
 
+from pipelines.core.checkpoints import Checkpoints
 from pipelines.core.params import Params, load_params
 from pipelines.modeling.encoders import load_base
 from pipelines.modeling.precision import resolve_precision
+from pipelines.modeling.trainer import DivergedError
+from pipelines.modeling.trainer import train as fit
 from pipelines.train.fine_tuning.trainer import ReviewTrainer, make_trainer, tokenize, truncate
 from tests.project import ROOT
 
@@ -83,6 +96,30 @@ def test_accumulation_and_activation_checkpointing_take_the_same_step(fine_tuned
     # Adam's first step has the size of the learning rate, except where the gradient is almost zero.
     moved = (weights(whole) - weights(small)).abs()
     assert (moved > 0.2 * params().train.learning_rate).float().mean() < 0.01
+
+
+def test_a_divergence_stops_before_the_weights_change_and_keeps_the_last_checkpoint(
+    table: pd.DataFrame, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    class Poison(TrainerCallback):
+        def on_step_begin(
+            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **context: Any
+        ) -> None:
+            if state.global_step == 3:
+                next(context["model"].parameters()).data[:] = float("inf")
+
+    chosen, checkpoints = params(batch_size=4), Checkpoints(tmp_path)
+    model, tokenizer = load_base(str(tiny_encoder), 0.0)
+    trainer = make_trainer(chosen, model, tokenizer, (table, table), tmp_path, [Poison()])
+    with pytest.raises(
+        DivergedError, match=r"step 4 is not finite, at a learning rate of .* if any, is in /"
+    ):
+        fit(trainer, model, checkpoints, seconds=0)
+    assert trainer.state.global_step == 3
+    assert checkpoints.keep_newest() == checkpoints.at(3)
+    assert all(
+        weight.isfinite().all() for weight in load_file(checkpoints.at(3) / "model.safetensors").values()
+    )
 
 
 def test_a_review_has_the_same_weight_in_a_small_batch(fine_tuned: Train) -> None:

@@ -10,9 +10,11 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments
 
+from pipelines.core.checkpoints import Checkpoints
 from pipelines.core.errors import PipelineError
 from pipelines.experiments.optuna_storage import open_storage
 from pipelines.experiments.trial_identity import Identity, trial_tags
+from pipelines.modeling.trainer import DivergedError
 from pipelines.train.sweep_trial import TrialReport, trial_callbacks
 
 
@@ -87,7 +89,8 @@ def latest(study: optuna.Study) -> FrozenTrial:
 
 
 def test_outside_a_sweep_there_are_no_callbacks_or_tags() -> None:
-    assert trial_callbacks() == []
+    with trial_callbacks(Checkpoints(Path())) as callbacks:
+        assert callbacks == []
     assert trial_tags() == {}
 
 
@@ -102,9 +105,9 @@ def test_in_a_sweep_the_environment_identifies_the_trial(
         "sweep.study": study.study_name,
         "sweep.trial": "0",
     }
-    (report,) = trial_callbacks()
-    assert isinstance(report, TrialReport)
-    assert report.trial == identity
+    with trial_callbacks(Checkpoints(Path())) as (report,):
+        assert isinstance(report, TrialReport)
+        assert report.trial == identity
 
 
 def test_reports_do_not_change_the_training(database: str, tmp_path: Path) -> None:
@@ -132,6 +135,32 @@ def test_pruning_ends_the_run_as_killed_with_the_reason(database: str, tmp_path:
     assert ended.info.status == "KILLED"
     assert "below the median" in ended.data.tags["sweep.pruned"]
     assert "below the median" in latest(study).user_attrs["pruned"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [(None, False), (DivergedError("NaN"), False), (KeyboardInterrupt(), True), (OSError("disk"), True)],
+)
+def test_the_checkpoints_of_a_trial_are_kept_only_if_it_can_resume(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException | None, kept: bool
+) -> None:
+    """Without an error, the trial is pruned."""
+    study, identity = study_of(database, [0.8, 0.9])
+    for name, value in identity.environment().items():
+        monkeypatch.setenv(name, value)
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.at(1).mkdir(parents=True)
+
+    def run() -> None:
+        with mlflow.start_run(), trial_callbacks(checkpoints) as callbacks:
+            if error:
+                raise error
+            train(tmp_path, callbacks, accuracy=0.3)
+
+    with pytest.raises(type(error) if error else PipelineError):
+        run()
+    assert checkpoints.folder.exists() == kept
+    assert ("pruned" in latest(study).user_attrs) != kept
 
 
 def test_an_abandoned_trial_ends(database: str, tmp_path: Path) -> None:
