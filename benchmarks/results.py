@@ -7,6 +7,8 @@ import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pipelines.core.processor import processor
+
 
 def write(
     folder: Path,
@@ -38,14 +40,3 @@ def without_nan(value: object) -> object:
 
 def machine() -> dict[str, object]:
     return {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform(terse=True)}
-
-
-def processor() -> str:
-    """Return the processor's model name, or the architecture where the system does not tell the model."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine()
-    )

@@ -14,6 +14,7 @@ from benchmarks.serving.contenders import TITLES
 from benchmarks.serving.measure import Plan
 from benchmarks.serving.rounds import Record
 from benchmarks.serving.setup import Setup
+from pipelines.core.processor import processor
 
 TOKENIZED = 500
 """Number of texts from which the token counts are estimated."""
@@ -36,7 +37,7 @@ def write(record: Record, plan: Plan, setup: Setup, options: argparse.Namespace)
     }
     means = ", ".join(f"{kind} {counts['mean']:g}" for kind, counts in tokens.items())
     conditions = (
-        f"{results.processor()}, {results.machine()['cores']} cores. Mean tokens per text, truncated at"
+        f"{processor()}, {results.machine()['cores']} cores. Mean tokens per text, truncated at"
         f" {setup.max_tokens}: {means}. Long texts are {long_texts}. Medians of {options.rounds} rounds of"
         f" {options.seconds:g} s; ratios are between throughputs of the same round.\n"
     )

@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 
 from pipelines.core.errors import run_stage
+from pipelines.core.hardware import hardware
 from pipelines.core.mlflow_store import connect
 from pipelines.lineage.restore import check, repro, restore
+from pipelines.lineage.uncommitted import split
 from pipelines.lineage.version_origin import MODEL, address, describe, origin, run_of
 
 
@@ -41,11 +43,12 @@ def main(argv: list[str] | None = None) -> None:
     if options.into:
         restore(options.into, found.tags, found.params, found.patch)
         own_store = "env -u MLFLOW_TRACKING_URI " if "MLFLOW_TRACKING_URI" in os.environ else ""
-        print(f"{options.into}: restored; now run: cd {options.into} && {own_store}dvc repro")
+        missing = f" without {len(left_out)} untracked files" if (left_out := split(found.patch)[0]) else ""
+        print(f"{options.into}: restored{missing}; now run: cd {options.into} && {own_store}dvc repro")
     if options.repro:
         repro(options.into)
     if options.repro or options.check:
-        print(check(options.into if options.repro else options.check, found.tags))
+        print(check(options.into if options.repro else options.check, found.tags, hardware()))
 
 
 if __name__ == "__main__":

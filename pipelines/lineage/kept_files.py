@@ -2,12 +2,11 @@
 
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import mlflow
 
-from pipelines.lineage.tags import state, uncommitted
+from pipelines.lineage.tags import Snapshot, snapshot
 
 # Tags that are equal if and only if code, data and params are.
 IDENTITY = ("git_sha", "patch_sha256", "data_md5", "params_sha256")
@@ -19,25 +18,25 @@ def folder(sha256: str) -> str:
     return f"lineage/{sha256[:12]}"
 
 
-def keep(tags: Mapping[str, str]) -> None:
+def keep(kept: Snapshot) -> None:
     """Log params.yaml and the uncommitted changes, if any, to the open run."""
-    mlflow.log_artifact("params.yaml", folder(tags["params_sha256"]))
-    if tags["patch_sha256"] == "none":
+    mlflow.log_artifact("params.yaml", folder(kept.tags["params_sha256"]))
+    if not kept.patch:
         return
     with tempfile.TemporaryDirectory() as scratch:
         patch = Path(scratch) / "uncommitted.patch"
-        patch.write_bytes(uncommitted())
-        mlflow.log_artifact(str(patch), folder(tags["patch_sha256"]))
+        patch.write_bytes(kept.patch)
+        mlflow.log_artifact(str(patch), folder(kept.tags["patch_sha256"]))
 
 
-def note_changes(tags: Mapping[str, str]) -> None:
+def note_changes(before: Snapshot) -> None:
     """Tag the open run if code, data or params changed during the training.
 
-    The training used the state in `tags`, which Python had already loaded. DVC cannot detect the change,
+    The training used the state `before` it, which Python had already loaded. DVC cannot detect the change,
     because it hashes a stage's dependencies after the stage has run.
     """
-    now = state()
-    if changed := [name for name in IDENTITY if now[name] != tags[name]]:
+    now = snapshot()
+    if changed := [name for name in IDENTITY if now.tags[name] != before.tags[name]]:
         mlflow.set_tag(CHANGED, ", ".join(changed))
         print(f"warning: {', '.join(changed)} changed during the training", file=sys.stderr)
 
@@ -50,6 +49,6 @@ def renew(run: mlflow.ActiveRun) -> None:
     """
     if CHANGED in run.data.tags:
         return
-    tags = state()
-    mlflow.set_tags(tags)
-    keep(tags)
+    now = snapshot()
+    mlflow.set_tags(now.tags)
+    keep(now)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipelines.core.errors import PipelineError
 from pipelines.core.wheels import sha256
 from pipelines.lineage.tags import data_md5
+from pipelines.lineage.uncommitted import split
 
 # Accuracy. The same processor and number of threads reproduce the weights bit for bit. Others sum in another
 # order, so the weights diverge and predictions near 0.5 may change. 0.005 is below the standard error of an
@@ -33,8 +34,8 @@ def restore(folder: Path, tags: Mapping[str, str], params: bytes, patch: bytes) 
         raise PipelineError(f"commit {sha} is not in this repository: `git fetch` a branch that contains it")
     _must("git", "clone", "--quiet", "--shared", "--no-checkout", ".", str(folder))
     _must("git", "checkout", "--quiet", "--detach", sha, cwd=folder)
-    if patch:
-        _must("git", "apply", "--whitespace=nowarn", cwd=folder, stdin=patch)
+    if changes := split(patch)[1]:
+        _must("git", "apply", "--whitespace=nowarn", cwd=folder, stdin=changes)
     shutil.rmtree(folder / "results", ignore_errors=True)
     (folder / "params.yaml").write_bytes(params)
     bring_data(folder, tags["data_md5"])
@@ -64,8 +65,11 @@ def repro(folder: Path) -> None:
         raise PipelineError(f"`dvc repro evaluate` failed in {folder}: see its output above")
 
 
-def check(folder: Path, tags: Mapping[str, str]) -> str:
-    """Compare the accuracy in `folder` with the version's. Raises PipelineError if not within TOLERANCE."""
+def check(folder: Path, tags: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """Compare the accuracy in `folder` with the version's, and this machine's tags (`hardware`) with its.
+
+    Raises PipelineError if the accuracy is not within TOLERANCE.
+    """
     try:
         reached = float(json.loads((folder / "results/evaluate/metrics.json").read_text())["accuracy"])
     except FileNotFoundError:
@@ -73,11 +77,21 @@ def check(folder: Path, tags: Mapping[str, str]) -> str:
     expected = float(tags["accuracy"])
     compared = f"accuracy {reached:.4f}, the version's is {expected:.4f}"
     if not abs(reached - expected) <= TOLERANCE + 1e-6:  # the tag has six digits; `not` also catches NaN
-        raise PipelineError(f"{compared}: not reproduced within {TOLERANCE}")
+        raise PipelineError(f"{compared}: not reproduced within {TOLERANCE}{differences(tags, here)}")
     served = folder / "results/export/serving/model.bin"
     same = served.exists() and sha256(served) == tags.get("weights_sha256")
     weights = "the same weights, bit for bit" if same else f"other weights, within {TOLERANCE}"
-    return f"{compared}: reproduced, {weights}"
+    return f"{compared}: reproduced, {weights}{differences(tags, here)}"
+
+
+def differences(tags: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """Return in which tags this machine differs from the one that trained the version; empty if in none."""
+    found = [
+        f"{name} {here[name]} instead of {tags[name]}"
+        for name in here
+        if name in tags and tags[name] != here[name]
+    ]
+    return f" (here: {', '.join(found)})" if found else ""
 
 
 def _environment() -> dict[str, str]:

@@ -18,6 +18,7 @@ from scmrepo.exceptions import SCMError
 from pipelines.core.errors import PipelineError
 from pipelines.core.wheels import sha256
 from pipelines.lineage.kept_files import CHANGED, folder
+from pipelines.lineage.uncommitted import split
 
 MODEL = "sentiment"
 NEEDED = ("git_sha", "git_dirty", "patch_sha256", "data_md5", "params_sha256", "accuracy")
@@ -25,7 +26,7 @@ NEEDED = ("git_sha", "git_dirty", "patch_sha256", "data_md5", "params_sha256", "
 
 @dataclass(frozen=True)
 class VersionOrigin:
-    """A version's run and tags, and the files that the tags identify by hash."""
+    """A version's run, the tags of both, and the files that the tags identify by hash."""
 
     version: str
     run_id: str
@@ -57,7 +58,7 @@ def origin(client: MlflowClient, number: str) -> VersionOrigin:
     return VersionOrigin(
         str(version.version),
         run_id,
-        version.tags,
+        client.get_run(run_id).data.tags | version.tags,
         kept(run_id, "params.yaml", version.tags["params_sha256"]),
         b"" if patch_sha256 == "none" else kept(run_id, "uncommitted.patch", patch_sha256),
     )
@@ -81,14 +82,20 @@ def kept(run_id: str, name: str, expected: str) -> bytes:
 def describe(client: MlflowClient, found: VersionOrigin) -> Iterator[str]:
     """Yield the lines that describe the version's origin."""
     tags = found.tags
-    dirty = " and uncommitted changes, stored with the run" if found.patch else ""
+    left_out, changes = split(found.patch)
+    dirty = " and uncommitted changes, stored with the run" if changes else ""
     yield f"{MODEL} version {found.version}, accuracy {found.accuracy:.4f}"
     yield f"code        commit {tags['git_sha']}{dirty}"
     if changed := tags.get(CHANGED):
         yield f"            {changed} changed during the training: export may have used the later state"
+    for file in left_out:
+        yield f"            not stored: {file}: binary or too large"
     yield f"data        md5 {tags['data_md5']} (split sha256 {tags.get('split_sha256', 'unknown')})"
     for i, section in enumerate(yaml.safe_load(found.params).items()):
         yield f"{'' if i else 'params':12}{line(*section)}"
+    yield f"packages    constraints.txt with sha256 {tags.get('constraints_sha256', 'unknown')}"
+    trained_on = [tags.get(name, "unknown") for name in ("processor", "threads", "gpu")]
+    yield f"hardware    processor {trained_on[0]}, {trained_on[1]} threads, GPU {trained_on[2]}"
     yield f"experiment  {tags.get('dvc_experiment', 'none')} of DVC"
     yield f"run         {address(client, found.run_id)}"
 

@@ -1,11 +1,10 @@
-"""The hardware that training uses: number format, threads and instruction set."""
+"""The number format and the threads that training uses."""
 
-import os
 from typing import Literal
 
-import joblib
 import torch
 
+from pipelines.core.hardware import training_threads
 from pipelines.core.params import Precision
 
 
@@ -25,14 +24,5 @@ def resolve_precision(precision: Precision) -> Literal["bf16", "fp32"]:
 
 
 def use_all_cores() -> None:
-    """Use one thread per available core; PyTorch alone ignores a container's CPU quota.
-
-    OMP_NUM_THREADS takes precedence, so that parallel trainings can share the cores.
-    """
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(joblib.cpu_count(only_physical_cores=True))
-
-
-def instruction_set() -> str:
-    """Return PyTorch's name of the processor's instruction set, such as AVX2 or AVX512."""
-    return str(torch.cpu.get_capabilities()["cpu_name"])
+    """Use the threads that `training_threads` returns."""
+    torch.set_num_threads(training_threads())

@@ -14,12 +14,14 @@ import pandas as pd
 from pipelines import modeling
 from pipelines.core.checkpoints import discard_obsolete, find_checkpoints
 from pipelines.core.errors import run_stage
+from pipelines.core.hardware import hardware
 from pipelines.core.mlflow_store import connect
 from pipelines.core.params import load_params
+from pipelines.core.wheels import sha256
 from pipelines.experiments.trial_identity import trial_tags
 from pipelines.lineage.kept_files import keep, note_changes
-from pipelines.lineage.tags import lineage
-from pipelines.modeling.precision import instruction_set, resolve_precision
+from pipelines.lineage.tags import snapshot
+from pipelines.modeling.precision import resolve_precision
 from pipelines.modeling.trainer import train
 from pipelines.train import fine_tuning
 from pipelines.train.fine_tuning.model import load_classifier, save
@@ -42,12 +44,15 @@ def main() -> None:
     precision = resolve_precision(params.train.precision)
     identity = params.train.model_dump(exclude={"checkpoint_seconds"}) | {"precision": precision}
     checkpoints = find_checkpoints(identity, model, [TRAIN, VALIDATION], CODE)
-    tags = lineage(VALIDATION) | trial_tags() | {"precision": precision, "processor": instruction_set()}
+    before = snapshot()
+    # Accuracies are comparable only on the same validation reviews.
+    tags = before.tags | {"split_sha256": sha256(VALIDATION), "precision": precision}
+    tags |= hardware() | trial_tags()
     client = connect()
     with checkpoints.locked():
         discard_obsolete(checkpoints)
         with begin(client, checkpoints, tags, params) as run, trial_callbacks(checkpoints) as callbacks:
-            keep(tags)
+            keep(before)
             log_inputs(params, *reviews, tags["data_md5"])
             outbox = MetricOutbox(client, run.info.run_id)
             trainer = make_trainer(
@@ -58,7 +63,7 @@ def main() -> None:
             save(trainer, state, OUT)
             # The run id is an output, so that results restored from DVC's cache still name their run.
             (OUT / "run.json").write_text(json.dumps({"run_id": run.info.run_id}) + "\n")
-            note_changes(tags)
+            note_changes(before)
         checkpoints.finish()
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from pipelines.core.errors import PipelineError
 from pipelines.core.wheels import sha256
-from pipelines.lineage.restore import TOLERANCE, check, restore
-from pipelines.lineage.tags import state, uncommitted
+from pipelines.lineage.restore import TOLERANCE, check, differences, restore
+from pipelines.lineage.tags import snapshot
+from pipelines.lineage.uncommitted import FILE_BYTES, LISTED, TOTAL_BYTES, split
 from tests.project import Project
 
 pytestmark = pytest.mark.process
@@ -42,7 +43,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_clean_commit_is_restored_after_later_changes(project: Project, tmp_path: Path) -> None:
-    tags, before = state(), files(project.folder)
+    tags, before = snapshot().tags, files(project.folder)
     (project.folder / "changed.py").write_text("later\n")
     (project.folder / "data" / "reviews.csv").write_text("later\n")
     project.run("dvc", "add", "--quiet", "data")
@@ -56,10 +57,10 @@ def test_results_in_git_do_not_count_as_reproduced(project: Project, tmp_path: P
     metrics.parent.mkdir(parents=True)
     metrics.write_text('{"accuracy": 0.9}')
     project.commit("the metrics")
-    tags = state()
+    tags = snapshot().tags
     restore(tmp_path / "restored", tags, PARAMS, b"")
     with pytest.raises(PipelineError, match=r"has no results yet: cd .* && dvc repro"):
-        check(tmp_path / "restored", tags | {"accuracy": "0.9"})
+        check(tmp_path / "restored", tags | {"accuracy": "0.9"}, {})
 
 
 def test_uncommitted_changes_are_restored(project: Project, tmp_path: Path) -> None:
@@ -68,22 +69,61 @@ def test_uncommitted_changes_are_restored(project: Project, tmp_path: Path) -> N
     (folder / "changed.py").chmod(0o755)
     (folder / "deleted.py").unlink()
     (folder / "new folder").mkdir()
-    (folder / "new folder" / "é.bin").write_bytes(bytes(range(256)) * 9)
+    (folder / "new folder" / "é.py").write_bytes(bytes(range(1, 256)) * 9)
+    (folder / "link").symlink_to("changed.py")
     (folder / "staged.py").write_text("no newline at the end")
     (folder / "dvc.lock").write_text("of the run\n")
     project.run("git", "add", "staged.py")
     project.run("git", "config", "diff.noprefix", "true")
     status = project.run("git", "status", "--porcelain").stdout
-    tags, patch, before = state(), uncommitted(), files(folder)
+    taken, before = snapshot(), files(folder)
     assert project.run("git", "status", "--porcelain").stdout == status
-    restore(tmp_path / "restored", tags, PARAMS, patch)
+    restore(tmp_path / "restored", taken.tags, PARAMS, taken.patch)
+    assert split(taken.patch)[0] == []
     del before["dvc.lock"]
     assert files(tmp_path / "restored") == before | {"params.yaml": PARAMS}
     assert (tmp_path / "restored" / "changed.py").stat().st_mode & 0o100
 
 
+def test_untracked_files_that_are_no_code_are_listed_but_not_stored(project: Project, tmp_path: Path) -> None:
+    folder = project.folder
+    (folder / ".git" / "info" / "exclude").write_text("ignored.py\n")
+    (folder / "ignored.py").write_text("secret\n")
+    (folder / "archive.zip").write_bytes(b"PK\0" * 3_000_000)
+    (folder / "large.csv").write_text("x" * (FILE_BYTES + 1))
+    (folder / "small.py").write_text("small\n")
+    project.run("git", "init", "--quiet", "nested")
+    (folder / "nested" / "file.py").touch()
+    first = snapshot()
+    left_out, changes = split(first.patch)
+    assert [line.partition(" ")[0] for line in left_out] == ["archive.zip", "large.csv", "nested/"]
+    assert f"(9,000,000 bytes, sha256 {sha256(folder / 'archive.zip')[:12]})" in left_out[0]
+    assert changes.count(b"diff --git") == 1
+    assert len(first.patch) < 1000
+    restore(tmp_path / "restored", first.tags, PARAMS, first.patch)
+    assert (tmp_path / "restored" / "small.py").read_text() == "small\n"
+    # The hash identifies the files that are not stored, too.
+    (folder / "archive.zip").write_bytes(b"PK\1" * 3_000_000)
+    (folder / "small.py").unlink()
+    second = snapshot()
+    assert second.tags["patch_sha256"] != first.tags["patch_sha256"]
+    assert split(second.patch) == (["archive.zip" + split(second.patch)[0][0][11:], *left_out[1:]], b"")
+    restore(tmp_path / "again", second.tags, PARAMS, second.patch)
+
+
+def test_many_untracked_files_do_not_make_a_large_patch(project: Project) -> None:
+    for number in range(LISTED + 5):
+        (project.folder / f"image {number}.png").write_bytes(b"\0")
+    for number in range(TOTAL_BYTES // FILE_BYTES + 1):
+        (project.folder / f"text {number:02}.csv").write_text("x" * FILE_BYTES)
+    left_out, changes = split(snapshot().patch)
+    assert changes.count(b"diff --git") == TOTAL_BYTES // FILE_BYTES
+    assert len(left_out) == LISTED + 1
+    assert left_out[-1].startswith("6 files, sha256 of their list ")
+
+
 def test_a_restore_that_is_impossible_is_an_error_with_the_reason(project: Project, tmp_path: Path) -> None:
-    tags = state()
+    tags = snapshot().tags
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     with pytest.raises(PipelineError, match="not empty: choose a new folder"):
@@ -116,13 +156,18 @@ def test_an_accuracy_is_reproduced_within_the_tolerance(tmp_path: Path, reached:
     metrics.write_text(json.dumps({"accuracy": reached}))
     (tmp_path / "weights").write_bytes(b"weights")
     tags = {"accuracy": "0.800000", "weights_sha256": sha256(tmp_path / "weights")}
+    tags |= {"processor": "Z80", "threads": "2"}
+    here = {"processor": "6502", "threads": "2", "gpu": "none"}
     if "not" in message:
-        with pytest.raises(PipelineError, match=message):
-            check(tmp_path, tags)
+        with pytest.raises(PipelineError, match=rf"{message}.* \(here: processor 6502 instead of Z80\)"):
+            check(tmp_path, tags, here)
     else:
-        assert message in check(tmp_path, tags)
+        found = check(tmp_path, tags, here)
+        assert message in found
+        assert found.endswith("(here: processor 6502 instead of Z80)")
+    assert differences(tags, here | {"processor": "Z80"}) == ""
 
 
 def test_a_check_without_results_names_the_command_to_run(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="dvc repro"):
-        check(tmp_path, {"accuracy": "0.8"})
+        check(tmp_path, {"accuracy": "0.8"}, {})
