@@ -1,5 +1,6 @@
 """DVC experiments in temporary clones, so that they run in parallel and leave the user's folder unchanged."""
 
+import csv
 import json
 import os
 import shutil
@@ -10,18 +11,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
 from pipelines.core.errors import PipelineError
 
 ENDING_SECONDS = 20
+EVALUATION = "results/evaluate"
+
+Stage = Literal["train", "evaluate"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """An experiment's exit code and, if it is 0, its MLflow run and accuracy."""
+    """An experiment's exit code and, if it is 0, its MLflow run and accuracy on the validation reviews.
+
+    The accuracy is the served form's or, if the pipeline ended with `train`, the trained model's.
+    """
 
     code: int
     run_id: str = ""
@@ -42,17 +49,21 @@ class Workspace:
         environment: Mapping[str, str],
         log: Path,
         started: Callable[[int], None],
+        stage: Stage = "evaluate",
     ) -> Outcome:
-        """Run the pipeline up to `evaluate` as the DVC experiment `name`, and publish it to the project.
+        """Run the pipeline up to `stage` as the DVC experiment `name`, and publish it to the project.
 
         Output goes to `log`; `started` receives the process group's id. On an interruption, all processes of
         the experiment are ended first. params.yaml is restored afterwards: DVC leaves the overrides in it,
         which the next experiment would inherit.
         """
+        if stage == "train":
+            # `dvc exp show` would show the committed model's evaluation as this experiment's.
+            shutil.rmtree(self.folder / EVALUATION, ignore_errors=True)
         params = self.folder / "params.yaml"
         before = params.read_bytes()
         sets = [word for override in overrides for word in ("--set-param", override)]
-        command = ["dvc", "exp", "run", "--name", name, *sets, "evaluate"]
+        command = ["dvc", "exp", "run", "--name", name, *sets, stage]
         with log.open("w") as output:
             process = subprocess.Popen(
                 command,
@@ -77,8 +88,16 @@ class Workspace:
         if code:
             return Outcome(code)
         self.publish(name)
-        metrics = self.read("results/evaluate/metrics.json")
-        return Outcome(0, self.read("results/train/run.json")["run_id"], metrics["accuracy"])
+        run_id: str = self.read("results/train/run.json")["run_id"]
+        return Outcome(0, run_id, self.accuracy(stage))
+
+    def accuracy(self, stage: Stage) -> float:
+        """Return the accuracy on the validation reviews that the stage measured last."""
+        if stage == "evaluate":
+            return float(self.read(f"{EVALUATION}/metrics.json")["accuracy"])
+        with (self.folder / "results/train/history.csv").open(newline="") as file:
+            measured = [row["validation_accuracy"] for row in csv.DictReader(file)]
+        return float(next(filter(None, reversed(measured))))
 
     def publish(self, name: str) -> None:
         """Push the experiment's git ref to the project; DVC's cache is already shared."""

@@ -15,6 +15,7 @@ class Identity:
     number: int
     parent_run: str
     startup: int
+    """Finished trials before pruning starts; 0: this trial is not pruned."""
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables for the trial's process."""

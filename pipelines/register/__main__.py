@@ -9,14 +9,13 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from pipelines.core.errors import PipelineError, run_stage
-from pipelines.core.mlflow_store import connect, logged_model
+from pipelines.core.mlflow_store import connect
 from pipelines.core.params import load_params
-from pipelines.register.candidates import Candidate
+from pipelines.register.candidates import newest
 from pipelines.register.description import reason
 from pipelines.register.registry import ALIAS, MODEL, ensure_model, register
 
 RUN = Path("results/train/run.json")
-EXPORTED = Path("results/export/model.json")
 OUT = Path("results/register")
 
 
@@ -37,8 +36,8 @@ def main() -> None:
     current = current_run(client)
     ensure_model(client)
     version, found = register(client, current, load_params().registration.refuse_dirty)
-    own = Candidate(current, logged_model(client, json.loads(EXPORTED.read_text())["model_id"]))
-    if why := found.refused.get(own.name):
+    own = newest(client, current)
+    if own and (why := found.refused.get(own.name)):
         print(f"this model, {own.name}, is not registered: {why}", file=sys.stderr)
     best = found.models[0]
     OUT.mkdir(parents=True, exist_ok=True)

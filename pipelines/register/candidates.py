@@ -101,6 +101,17 @@ def on_the_same_reviews(client: MlflowClient, like: Run) -> Iterator[Candidate]:
             yield Candidate(runs[model.source_run_id], model)
 
 
+def newest(client: MlflowClient, run: Run) -> Candidate | None:
+    """Return the model that the run exported last, or None."""
+    found = client.search_logged_models(
+        [run.info.experiment_id],
+        f"source_run_id = '{run.info.run_id}'",
+        max_results=1,
+        order_by=[{"field_name": "creation_timestamp", "ascending": False}],
+    )
+    return Candidate(run, found[0]) if found else None
+
+
 def pages(search: Callable[..., PagedList[Found]]) -> Iterator[Found]:
     """Yield what a search finds, on all its pages."""
     page: str | None = None

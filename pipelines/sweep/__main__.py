@@ -1,6 +1,7 @@
 """`make sweep`: search the params of `train` with Optuna, tracked in DVC and MLflow; register the best run.
 
-Rerunning continues the study. Several processes, also on several machines, share its trials.
+Trials end after `train`. The best are then exported and evaluated, with several seeds each. Rerunning
+continues the study. Several processes, also on several machines, share its trials.
 """
 
 import argparse
@@ -16,7 +17,6 @@ from pathlib import Path
 import joblib
 import mlflow
 import optuna
-from optuna.trial import TrialState
 
 from pipelines.core.errors import PipelineError, run_stage
 from pipelines.core.mlflow_store import connect
@@ -24,9 +24,11 @@ from pipelines.core.params import load_params
 from pipelines.experiments.dvc_clone import Workspace, environment_of_children, remove_abandoned, workspace
 from pipelines.experiments.optuna_storage import storage_url
 from pipelines.sweep import trial_table
+from pipelines.sweep.finals import Finals, open_finals
+from pipelines.sweep.recommendation import in_words, recommended, results
 from pipelines.sweep.search import Search
 from pipelines.sweep.study import digest, open_search
-from pipelines.sweep.sweep_file import Sweep, load_sweep
+from pipelines.sweep.sweep_file import load_sweep
 
 OUT = Path("results/sweep")
 WORK = Path("var/sweep/work")
@@ -37,7 +39,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--trials", type=int, help="total number, including earlier trials (default: from sweep.yaml)"
     )
-    parser.add_argument("--study", help="name (default: derived from data, space and params)")
+    parser.add_argument("--study", help="name (default: derived from data, params, space and code)")
     parser.add_argument("--jobs", type=int, default=1, help="processes to share the trials (default: 1)")
     options = parser.parse_args(words)
     for name in ("trials", "jobs"):
@@ -65,7 +67,9 @@ def main() -> None:
             workspace(Path.cwd(), WORK / str(os.getpid())) as clone,
         ):
             search.run(clone)
-            finish(search, sweep, clone)
+            finals = open_finals(search)
+            finals.run(clone)
+            finish(finals, params.registration.refuse_dirty, clone)
     except KeyboardInterrupt:
         raise PipelineError(
             f"interrupted: continue with `python -m pipelines.sweep --study {name} --trials {search.total}`"
@@ -92,37 +96,41 @@ def companions(study: str, trials: int, jobs: int) -> Iterator[None]:
             process.wait()
 
 
-def finish(search: Search, sweep: Sweep, clone: Workspace) -> None:
-    """Write the comparison, log it to the study's run and register the best run, in one process only.
+def finish(finals: Finals, refuse_dirty: bool, clone: Workspace) -> None:
+    """Write the comparison, log it to the sweep's run and register the best run, in one process only.
 
-    Raises PipelineError if no trial finished or no run can be registered.
+    Raises PipelineError if `register` accepts no finalist.
     """
-    finished = search.study.get_trials(states=(TrialState.COMPLETE,))
-    if not finished:
-        raise PipelineError(f"no trial has finished; their logs are in {search.logs}")
-    if not is_last(search):
+    search = finals.search
+    if not is_last(search, finals):
         print("the process that ran the last trial compares all trials and registers the best")
         return
-    trial_table.write(search.study, list(sweep.space), OUT)
-    print(f"comparison of the trials: {OUT}/trials.csv and {OUT}/parallel_coordinates.html")
-    best = search.study.best_trial
+    found = results(finals, refuse_dirty)
+    trial_table.write(search.study, list(search.sweep.space), found, OUT)
+    print(f"comparison of the trials: {OUT}/trials.csv, finals.csv and parallel_coordinates.html")
     for path in sorted(OUT.iterdir()):
         search.client.log_artifact(search.parent_run, str(path), "sweep")
-    search.client.log_metric(search.parent_run, "best_accuracy", best.value or 0.0)
+    if not found[0].refused:
+        search.client.log_metric(search.parent_run, "best_accuracy", found[0].accuracy)
+        search.client.set_tag(search.parent_run, "sweep.recommended", found[0].best.experiment)
     search.client.set_terminated(search.parent_run)
-    register(clone, best.user_attrs["run_id"])
-    print(f"to use the best trial's params and results: `dvc exp apply {best.user_attrs['experiment']}`")
+    best = recommended(found)
+    print(in_words(best, found, register(clone, best.best.run_id)))
 
 
-def is_last(search: Search) -> bool:
+def is_last(search: Search, finals: Finals) -> bool:
     """Return whether this process ran the last trial, or all trials had ended before it started."""
-    ended = [trial for trial in search.study.get_trials(deepcopy=False) if trial.datetime_complete]
-    last = max(ended, key=lambda trial: (trial.datetime_complete, trial.number))
-    return last.number in search.own_trials or (not search.own_trials and search.started_after_last_trial)
+    ended = [
+        (trial.datetime_complete or search.began, trial.number in part.own_trials)
+        for part in (search, finals)
+        for trial in part.reported
+    ]
+    when, is_own = max(ended)
+    return is_own or when < search.began
 
 
-def register(clone: Workspace, run_id: str) -> None:
-    """Run the stage `register` on all runs with the same data and split as this run."""
+def register(clone: Workspace, run_id: str) -> str:
+    """Run the stage `register` on all runs with the data and split of this run; return the best run's id."""
     run_file = clone.folder / "results/train/run.json"
     run_file.parent.mkdir(parents=True, exist_ok=True)
     run_file.write_text(json.dumps({"run_id": run_id}) + "\n")
@@ -138,6 +146,7 @@ def register(clone: Workspace, run_id: str) -> None:
             (done.stderr.strip().splitlines() or ["register failed"])[-1].removeprefix("error: ")
         )
     print(done.stdout.strip())
+    return str(clone.read("results/register/version.json")["run_id"])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Recovery of abandoned trials: those whose process died before it could report a result."""
 
+from typing import Any
+
 import optuna
 from mlflow import MlflowClient
 from optuna.exceptions import UpdateFinishedTrialError
@@ -9,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pipelines.experiments.dvc_clone import end_group
 from pipelines.experiments.optuna_warnings import ignore_experimental
 from pipelines.sweep.process_owner import is_dead, is_experiment, machine
-from pipelines.sweep.trial_runs import experiment_name, run_ids
+from pipelines.sweep.trial_runs import run_ids
 
 MAX_RETRIES = 2
 
@@ -30,15 +32,23 @@ def fail_abandoned(study: optuna.Study, storage: RDBStorage, client: MlflowClien
 def retry(study: optuna.Study, trial: FrozenTrial, client: MlflowClient) -> None:
     """End an abandoned trial's processes and MLflow runs, and enqueue its params up to MAX_RETRIES times."""
     group = trial.user_attrs.get("group")
-    name = experiment_name(study, trial.number)
-    if trial.user_attrs.get("machine") == machine() and group and is_experiment(group, name):
+    if (
+        trial.user_attrs.get("machine") == machine()
+        and group
+        and is_experiment(group, trial.user_attrs.get("experiment", ""))
+    ):
         end_group(group)
     for run_id in run_ids(study, trial.number, client, status="RUNNING"):
         client.set_terminated(run_id, "KILLED")
     retries = trial.user_attrs.get("retries", 0)
-    if retries < MAX_RETRIES and trial.params:
-        study.enqueue_trial(trial.params, user_attrs={"retries": retries + 1})
+    if retries < MAX_RETRIES and (params := params_of(trial)):
+        study.enqueue_trial(params, user_attrs={"retries": retries + 1})
         print(f"trial {trial.number}: its process died; a new trial will use the same params", flush=True)
+
+
+def params_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the trial's params: those it was enqueued with, if it has not asked for them yet."""
+    return trial.params or trial.system_attrs.get("fixed_params", {})
 
 
 def counts_towards_total(trial: FrozenTrial) -> bool:

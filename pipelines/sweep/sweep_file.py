@@ -1,6 +1,7 @@
-"""The typed, frozen contents of sweep.yaml: the number of trials and the search space."""
+"""The typed, frozen contents of sweep.yaml: the number of trials and finalists, and the search space."""
 
 import json
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +20,8 @@ from pipelines.core.params import Params, Section, TrainParams
 SECTION = "train."
 SEARCHABLE = tuple(name for name in TrainParams.model_fields if name != "seed")
 """Params of `train` that a sweep may search. The best seed is the luckiest one, not a better model."""
+SEED = "train.seed"
+"""The param in which the runs of a finalist differ."""
 
 
 class Interval(Section):
@@ -46,6 +49,8 @@ class Sweep(Section):
 
     trials: int = Field(ge=1, le=10_000)
     startup: int = Field(ge=1, le=1_000)
+    finalists: int = Field(default=3, ge=1, le=100)
+    seeds: int = Field(default=2, ge=1, le=10)
     space: dict[str, Interval | Choice] = Field(min_length=1)
 
 
@@ -78,6 +83,17 @@ def suggest(trial: Trial, sweep: Sweep) -> dict[str, Any]:
 def baseline(sweep: Sweep, params: Params) -> dict[str, Any]:
     """Return the values in params.yaml of the params in the space."""
     return {name: getattr(params.train, name.removeprefix(SECTION)) for name in sweep.space}
+
+
+def seed(params: Params) -> int:
+    """Return the seed in params.yaml, which every trial has."""
+    found: int = attrgetter(SEED)(params)
+    return found
+
+
+def final_seeds(sweep: Sweep, params: Params) -> list[int]:
+    """Return the seeds of each finalist's runs. The first is its trial's: that training is in DVC's cache."""
+    return [(seed(params) + number) % 2**32 for number in range(sweep.seeds)]
 
 
 def override(name: str, value: object) -> str:

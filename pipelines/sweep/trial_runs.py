@@ -1,15 +1,10 @@
-"""The DVC experiment and the MLflow runs of a trial."""
+"""The MLflow runs of a trial."""
 
 import optuna
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from pipelines.experiments.trial_identity import Identity
-
-
-def experiment_name(study: optuna.Study, number: int) -> str:
-    """Return the name of the trial's DVC experiment."""
-    return f"{study.study_name}-{number}"
 
 
 def run_ids(study: optuna.Study, number: int, client: MlflowClient, status: str = "") -> list[str]:

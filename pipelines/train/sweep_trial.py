@@ -27,13 +27,13 @@ class TrialEndedError(PipelineError):
 
 @contextmanager
 def trial_callbacks(checkpoints: Checkpoints) -> Iterator[list[TrainerCallback]]:
-    """Yield the callbacks that a sweep adds to the Trainer; none outside a sweep.
+    """Yield the callbacks that a sweep adds to the Trainer; none outside a sweep and in its finals.
 
     A trial that ends early does not resume, so its checkpoints are deleted. An interrupted or failed one
     keeps them. A training that diverges would do so again, and is reported as pruned.
     """
     trial = identity()
-    if not trial:
+    if not trial or not trial.startup:
         yield []
         return
     report = TrialReport(trial)

@@ -39,7 +39,11 @@ def project(
         export={"precision": "fp32", "max_accuracy_loss": 1.0},  # int8 takes longer than the rest
         evaluate=NO_BEHAVIOUR_LIMITS,
     )
-    (project.folder / "sweep.yaml").write_text(yaml.safe_dump({"trials": 2, "startup": 2, "space": SPACE}))
+    sweep = {"trials": 2, "startup": 2, "finalists": 1, "seeds": 2, "space": SPACE}
+    (project.folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    evaluated = project.folder / "results/evaluate/metrics.json"  # of the committed model
+    evaluated.parent.mkdir(parents=True)
+    evaluated.write_text(json.dumps({"accuracy": 0.123}))
     for stage in ("prepare", "pretrain"):
         project.run_module(stage)
     project.run("dvc", "commit", "--force", "prepare", "pretrain")
@@ -74,8 +78,8 @@ def load_study(project: Project) -> optuna.Study:
     return optuna.load_study(storage=open_storage(project.tracking_uri), study_name="s")
 
 
-def table(project: Project) -> list[dict[str, str]]:
-    with (project.folder / "results/sweep/trials.csv").open(newline="") as file:
+def table(project: Project, name: str = "trials") -> list[dict[str, str]]:
+    with (project.folder / f"results/sweep/{name}.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -102,30 +106,56 @@ def test_dvc_mlflow_and_the_table_have_the_same_params_and_accuracy(
     mlflow.set_tracking_uri(project.tracking_uri)
     client = MlflowClient()
     parent = study.user_attrs["parent_run"]
-    finished = [row for row in table(project) if row["state"] == "finished"]
-    assert finished
-    for row in finished:
+    trials, finals = table(project), table(project, "finals")
+    assert [row["state"] for row in trials] == ["finalist", "finished"]
+    for row in [*trials, *finals]:
         run = client.get_run(row["run_id"])
         data = by_name[row["experiment"]]["revs"][0]["data"]
         assert run.info.status == "FINISHED"
         assert run.data.tags["mlflow.parentRunId"] == parent
+        by_number = {trial["trial"]: trial for trial in trials}
         for param in SPACE:
             in_dvc = data["params"]["params.yaml"]["data"]["train"][param.removeprefix("train.")]
-            assert float(row[param]) == in_dvc == float(run.data.params[param])
-        accuracy = data["metrics"]["results/evaluate/metrics.json"]["data"]["accuracy"]
-        assert float(row["accuracy"]) == pytest.approx(accuracy) == run.data.metrics["accuracy"]
+            assert float(by_number[row["trial"]][param]) == in_dvc == float(run.data.params[param])
+        evaluated = data["metrics"].get("results/evaluate/metrics.json", {}).get("data")
+        if row in trials:
+            assert float(row["trained_accuracy"]) == pytest.approx(run.data.metrics["eval_accuracy"])
+            assert not evaluated, "the trial ended after `train`, and shows another model's evaluation"
+        else:
+            assert float(row["served_accuracy"]) == pytest.approx(evaluated["accuracy"])
+            assert evaluated["accuracy"] == run.data.metrics["accuracy"]
     artifacts = {file.path for file in client.list_artifacts(parent, "sweep")}
-    assert artifacts == {
-        f"sweep/{name}" for name in ("trials.csv", "parallel_coordinates.html", "parallel_coordinates.png")
-    }
+    names = (
+        "trials.csv",
+        "finals.csv",
+        "finals.png",
+        "parallel_coordinates.html",
+        "parallel_coordinates.png",
+    )
+    assert artifacts == {f"sweep/{name}" for name in names}
+
+
+def test_only_finalists_are_evaluated_and_with_the_first_seed_not_trained_again(
+    project: Project, study: optuna.Study
+) -> None:
+    mlflow.set_tracking_uri(project.tracking_uri)
+    client = MlflowClient()
+    best, other = table(project)
+    finals = table(project, "finals")
+    assert [(row["trial"], row["seed"]) for row in finals] == [(best["trial"], "42"), (best["trial"], "43")]
+    assert finals[0]["run_id"] == best["run_id"] != finals[1]["run_id"]
+    assert "accuracy" not in client.get_run(other["run_id"]).data.metrics
+    mean = sum(float(row["served_accuracy"]) for row in finals) / 2
+    assert float(best["served_accuracy"]) == pytest.approx(mean)
+    assert client.get_run(study.user_attrs["parent_run"]).data.metrics["best_accuracy"] == pytest.approx(mean)
 
 
 def test_the_best_run_is_registered(project: Project, study: optuna.Study) -> None:
     mlflow.set_tracking_uri(project.tracking_uri)
     version = MlflowClient().get_model_version_by_alias("sentiment", "challenger")
-    best = study.best_trial
-    assert version.run_id in {row["run_id"] for row in table(project)}
-    assert float(version.tags["accuracy"]) == pytest.approx(best.value, abs=1e-6)
+    finals = {row["run_id"]: float(row["served_accuracy"]) for row in table(project, "finals")}
+    assert version.run_id in finals
+    assert float(version.tags["accuracy"]) == pytest.approx(max(finals.values()), abs=1e-6)
 
 
 def experiments(project: Project) -> list[dict[str, Any]]:
