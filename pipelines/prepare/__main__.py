@@ -9,7 +9,8 @@ import pandas as pd
 from pipelines.core.errors import run_stage
 from pipelines.core.params import load_params
 from pipelines.lineage.tags import data_md5
-from pipelines.prepare.cleaning import clean, deduplicate, read_reviews
+from pipelines.normalization.tokenizer import clean
+from pipelines.prepare.cleaning import deduplicate, read_reviews
 from pipelines.prepare.splitting import split, summary
 
 REVIEWS = Path("data/reviews.csv")

@@ -1,7 +1,5 @@
-"""Schema validation, text cleaning and deduplication of data/reviews.csv."""
+"""Schema validation and deduplication of data/reviews.csv."""
 
-import html
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +19,6 @@ SCHEMA = pa.DataFrameSchema(
     strict=True,
     add_missing_columns=True,
 )
-_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 
 
 def read_reviews(path: Path) -> pd.DataFrame:
@@ -40,11 +37,6 @@ def read_reviews(path: Path) -> pd.DataFrame:
         cases = error.failure_cases.head(5)
         wrong = [f"{c.column}, row {c.index}: {c.failure_case!r} fails {c.check}" for c in cases.itertuples()]
         raise PipelineError(f"{path} does not match its schema: {'; '.join(wrong)}") from None
-
-
-def clean(text: str) -> str:
-    """Return one line of plain text: entities decoded, tags and runs of white space replaced by a space."""
-    return " ".join(_TAG.sub(" ", html.unescape(text)).split())
 
 
 def deduplicate(reviews: pd.DataFrame) -> pd.DataFrame:

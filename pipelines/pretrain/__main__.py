@@ -3,15 +3,15 @@
 Masked language modelling on the task's own texts (Gururangan et al., 2020, "Don't Stop Pretraining"). It
 uses no labels and only the training split. An interrupted training resumes from its last checkpoint.
 
-The code that determines the weights is in `masked_lm/` and `pipelines.modeling`. dvc.yaml tracks only these,
-so that other edits do not cause retraining.
+The code that determines the weights is in `masked_lm/`, `pipelines.modeling` and `pipelines.normalization`.
+dvc.yaml tracks only these, so that other edits do not cause retraining.
 """
 
 from pathlib import Path
 
 import pandas as pd
 
-from pipelines import modeling
+from pipelines import modeling, normalization
 from pipelines.core.checkpoints import discard_obsolete, find_checkpoints
 from pipelines.core.errors import run_stage
 from pipelines.core.params import load_params
@@ -23,7 +23,7 @@ from pipelines.pretrain.masked_lm.trainer import make_trainer, write_history
 
 TRAIN = Path("results/prepare/train.csv")
 OUT = Path("results/pretrain")
-CODE = (modeling, masked_lm)
+CODE = (modeling, normalization, masked_lm)
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 An interrupted training resumes from its last checkpoint, in the same run.
 
-The code that determines the weights is in `fine_tuning/` and `pipelines.modeling`. dvc.yaml tracks only
-these, so that other edits do not cause retraining.
+The code that determines the weights is in `fine_tuning/`, `pipelines.modeling` and `pipelines.normalization`.
+dvc.yaml tracks only these, so that other edits do not cause retraining.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipelines import modeling
+from pipelines import modeling, normalization
 from pipelines.core.checkpoints import discard_obsolete, find_checkpoints
 from pipelines.core.errors import run_stage
 from pipelines.core.hardware import hardware
@@ -34,7 +34,7 @@ TRAIN = Path("results/prepare/train.csv")
 VALIDATION = Path("results/prepare/validation.csv")
 ENCODER = Path("results/pretrain/encoder.safetensors")
 OUT = Path("results/train")
-CODE = (modeling, fine_tuning)
+CODE = (modeling, normalization, fine_tuning)
 
 
 def main() -> None:

@@ -123,13 +123,13 @@ def test_both_forms_of_the_registered_model_give_the_same_results(
     trained: Project, client: MlflowClient
 ) -> None:
     reviews = pd.read_csv(trained.folder / "results/prepare/validation.csv")["text"]
-    texts = reviews[reviews.str.len() < 80].tolist()[
-        :40
-    ]  # of one window, which is all that transformers reads
-    assert len(texts) == 40
+    # Of one window, which is all that transformers reads.
+    texts = [*reviews[reviews.str.len() < 80][:40], "Lovely & funny", "bad terrible 0/10"]
+    assert len(texts) == 42
     uri = "models:/sentiment@challenger"
     reference = probabilities(trained.folder / "results/export/reference", texts)
-    answers = mlflow.pyfunc.load_model(uri).predict(texts)
+    raw = [*texts[:40], '<div class="terrible">Lovely &amp; funny</div>', "👎👎👎 0/10"]
+    answers = mlflow.pyfunc.load_model(uri).predict(raw)
     positive = np.where(answers["label"] == "positive", answers["score"], 1 - answers["score"])
     np.testing.assert_allclose(positive, reference, atol=1e-3)
     served = Path(mlflow.artifacts.download_artifacts(f"{uri}/serving"))

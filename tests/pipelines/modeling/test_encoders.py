@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast
 
 from pipelines.core.wheels import fetch, member
 from pipelines.modeling.bert_to_distilbert import convert_bert
-from pipelines.modeling.encoders import load_base, load_minilm
+from pipelines.modeling.encoders import load_base, load_minilm, load_tokenizer
 from pipelines.modeling.pins import MINILM
 
 TEXTS = ["A three-hour cinema master class.", "Dull.", "It's rare to find a film that is this gentle."]
@@ -74,3 +74,10 @@ def test_a_model_from_a_folder_gets_a_new_head(tiny_encoder: Path) -> None:
     )
     assert model.config.id2label == {0: "negative", 1: "positive"}
     assert tokenizer("Dull.")["input_ids"][0] == tokenizer.cls_token_id
+
+
+@pytest.mark.parametrize("base", ["minilm", "a folder"])
+def test_the_saved_tokenizer_cleans_texts(base: str, tiny_encoder: Path, tmp_path: Path) -> None:
+    load_base(base if base == "minilm" else str(tiny_encoder), dropout=0.0)[1].save_pretrained(tmp_path)
+    for tokenizer in (AutoTokenizer.from_pretrained(tmp_path), load_tokenizer(tmp_path)):
+        assert tokenizer("<br />Dull&excl; 👎")["input_ids"] == tokenizer("Dull! bad")["input_ids"]

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.core.errors import PipelineError
 from pipelines.core.params import PrepareParams, load_params
-from pipelines.prepare.cleaning import clean, deduplicate, read_reviews
+from pipelines.prepare.cleaning import deduplicate, read_reviews
 from pipelines.prepare.splitting import split, summary
 from tests.project import ROOT
 
@@ -20,21 +20,6 @@ def table(*rows: tuple[str, int]) -> pd.DataFrame:
             "split": "",
         }
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Loud.<br /><br />Long.", "Loud. Long."),
-        ("  two\n\n lines ", "two lines"),
-        ("Lilo &amp; Stitch", "Lilo & Stitch"),
-        ("&lt;br&gt;escaped", "escaped"),
-        ("a <3 for 2 > 1", "a <3 for 2 > 1"),
-        ("", ""),
-    ],
-)
-def test_clean(text: str, expected: str) -> None:
-    assert clean(text) == expected
 
 
 def test_duplicates_and_contradictory_labels_are_removed() -> None:
