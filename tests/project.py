@@ -26,7 +26,11 @@ PROJECT_FILES = (
 # The short trainings of the tests do not pass the behavioural tests.
 NO_BEHAVIOUR_LIMITS = {
     "behaviour": dict.fromkeys(
-        ("invariance_names", "invariance_typos", "negation", "intensity", "minimum_function"), 0.0
+        (
+            *("invariance_names", "invariance_typos", "negation", "intensity", "minimum_function"),
+            *("emoji", "rating"),
+        ),
+        0.0,
     )
 }
 

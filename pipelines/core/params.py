@@ -68,6 +68,8 @@ class BehaviourParams(Section):
     negation: float = Field(ge=0, le=1)
     intensity: float = Field(ge=0, le=1)
     minimum_function: float = Field(ge=0, le=1)
+    emoji: float = Field(ge=0, le=1)
+    rating: float = Field(ge=0, le=1)
 
 
 class EvaluateParams(Section):

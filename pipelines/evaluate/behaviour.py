@@ -85,6 +85,8 @@ def suite(reviews: Sequence[str], seed: int) -> dict[str, tuple[str, list[Case]]
         "negation": ('"not good" is less positive than "good"', list(cases.negation())),
         "intensity": ("an intensifier does not weaken the sentiment", list(cases.intensity())),
         "minimum_function": ("plain praise and criticism are recognised", list(cases.minimum())),
+        "emoji": ("an emoji decides the label of a neutral text", list(cases.emoji())),
+        "rating": ("so does a rating such as 2/10", list(cases.ratings())),
     }
 
 

@@ -55,6 +55,24 @@ PLAIN = ("The movie is {}.", "The acting is {}.", "What a {} film!", "It is {} f
 PLAINLY_GOOD = ("excellent", "wonderful", "brilliant", "superb", "delightful", "fantastic")
 PLAINLY_BAD = ("awful", "terrible", "horrible", "boring", "dreadful", "pathetic")
 
+WITH_EMOJI = ("{}", "{} {}", "The film: {}", "I saw it on Friday with my brother {}")
+LIKED = ("👍", "❤️", "😍", "👏", "🔥", "😊", "💯", "🤩")
+DISLIKED = ("👎", "😡", "💩", "🤮", "😴", "🙄", "🤬", "🥱")
+WITH_RATING = ("{}", "Rating: {}", "I give it {}.", "I saw it on Friday with my brother, {}")
+HIGH = (
+    "9/10",
+    "10/10",
+    "8 out of 10",
+    "5/5",
+    "4/5",
+    "5 stars",
+    "nine out of ten",
+    "★★★★★",
+    "★★★★☆",
+    "90/100",
+)
+LOW = ("0/10", "1/10", "3/10", "2 out of 10", "1/5", "1 star", "two out of ten", "★☆☆☆☆", "★★☆☆☆", "20/100")
+
 
 def names() -> Iterator[Case]:
     """Yield texts in which a person's name or a movie's title is replaced."""
@@ -87,6 +105,21 @@ def intensity() -> Iterator[Case]:
 
 def minimum() -> Iterator[Case]:
     """Yield sentences with unmistakable sentiment."""
-    for template, word in itertools.product(PLAIN, (*PLAINLY_GOOD, *PLAINLY_BAD)):
-        text = template.format(word)
-        yield Case(text, text, "positive" if word in PLAINLY_GOOD else "negative")
+    return unmistakable(PLAIN, PLAINLY_GOOD, PLAINLY_BAD)
+
+
+def emoji() -> Iterator[Case]:
+    """Yield texts whose sentiment is an emoji's."""
+    return unmistakable(WITH_EMOJI, LIKED, DISLIKED)
+
+
+def ratings() -> Iterator[Case]:
+    """Yield texts whose sentiment is a rating's."""
+    return unmistakable(WITH_RATING, HIGH, LOW)
+
+
+def unmistakable(templates: Sequence[str], good: Sequence[str], bad: Sequence[str]) -> Iterator[Case]:
+    """Yield each template with each of the fillings, which decide the label."""
+    for template, filling in itertools.product(templates, (*good, *bad)):
+        text = template.replace("{}", filling)
+        yield Case(text, text, "positive" if filling in good else "negative")

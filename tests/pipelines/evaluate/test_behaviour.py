@@ -15,12 +15,34 @@ REVIEWS = ["It has two hours.", "Somebody rides.", "No."]
 
 def count_words(texts: Sequence[str], negation: bool) -> np.ndarray:
     """A model that counts positive and negative words; with `negation`, `not` reverses the result."""
-    praise = {*cases.GOOD, *cases.PLAINLY_GOOD, "moving", "wonderful", "smart", "delight", "loved"}
-    blame = {*cases.BAD, *cases.PLAINLY_BAD, "wasted", "tedious", "lifeless", "dreary", "bored"}
+    praise = {
+        *cases.LIKED,
+        *cases.HIGH,
+        *cases.GOOD,
+        *cases.PLAINLY_GOOD,
+        "moving",
+        "wonderful",
+        "smart",
+        "delight",
+        "loved",
+    }
+    blame = {
+        *cases.DISLIKED,
+        *cases.LOW,
+        *cases.BAD,
+        *cases.PLAINLY_BAD,
+        "wasted",
+        "tedious",
+        "lifeless",
+        "dreary",
+        "bored",
+    }
     answers = []
     for text in texts:
         words = text.lower().rstrip(".!").split()
         balance = sum((word in praise) - (word in blame) for word in words)
+        balance += sum(f" {text}".rstrip(".").endswith(f" {rating}") for rating in cases.HIGH)
+        balance -= sum(f" {text}".rstrip(".").endswith(f" {rating}") for rating in cases.LOW)
         if negation and {"not", "isn't"} & set(words):
             balance = -balance
         answers.append(1 / (1 + np.exp(-2 * balance)))
@@ -40,9 +62,10 @@ def test_a_reasonable_model_passes() -> None:
     assert {one.name for one in verdicts} == set(type(WANTED).model_fields)
 
 
-def test_a_constant_model_fails_negation_and_minimum_function() -> None:
+def test_a_constant_model_fails_what_has_opposite_labels() -> None:
     verdicts = judge(lambda texts: np.full(len(texts), 0.9), REVIEWS, WANTED, seed=1)
-    assert {one.name for one in verdicts if not one.passed} == {"negation", "minimum_function"}
+    failed = {one.name for one in verdicts if not one.passed}
+    assert failed == {"negation", "minimum_function", "emoji", "rating"}
 
 
 @pytest.mark.parametrize(
