@@ -21,6 +21,13 @@ class Analysis(Sentiment):
     """The classification of a text that is not stored."""
 
     truncated: bool = Field(default=False, description="Whether the model ignored part of a long text.")
+    known_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of the text's words that occur in the training reviews, from 0 to 1; null if the"
+        " version does not say. Below one half the label means little.",
+    )
 
 
 class SentimentError(SQLModel):

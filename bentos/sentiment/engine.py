@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from bentos.sentiment import cuda
 from bentos.sentiment.cpu import OpenVinoModel
+from bentos.sentiment.known_words import KnownWords
 from bentos.sentiment.windows import SPECIAL, windows
 
 logger = logging.getLogger("bentoml.sentiment")
@@ -21,11 +22,16 @@ logger = logging.getLogger("bentoml.sentiment")
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The most likely label, its probability, and whether the middle of the text was left out."""
+    """The most likely label and its probability.
+
+    `truncated` is whether the middle of the text was left out, and `known_share` the share of its words that
+    occur in the training reviews, if the model's files say which.
+    """
 
     label: str
     score: float
     truncated: bool
+    known_share: float | None
 
 
 class Model(Protocol):
@@ -45,8 +51,9 @@ class Model(Protocol):
 class Engine:
     """A tokenizer and a loaded model. Not thread-safe.
 
-    `folder` contains model.xml, model.bin, tokenizer.json and serving.json, as exported by the pipeline. The
-    trained form in model/, if it is also there, is used when a GPU is present.
+    `folder` contains model.xml, model.bin, tokenizer.json and serving.json, as exported by the pipeline, and
+    known_words.npy, which earlier releases did not write. The trained form in model/, if it is also there, is
+    used when a GPU is present.
     """
 
     def __init__(self, folder: Path, threads: int = 0) -> None:
@@ -57,6 +64,7 @@ class Engine:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        self._known_words = KnownWords.load(folder, self._tokenizer)
         self._model = load(folder, self.max_tokens, threads)
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
@@ -64,9 +72,11 @@ class Engine:
         tokens = self._tokenize(texts)
         probabilities = self._predict(tokens)
         limit = self.windows * (self.max_tokens - SPECIAL)
+        known = self._known_words.shares(tokens) if self._known_words else [None] * len(tokens)
+        best = probabilities.argmax(axis=1)
         return [
-            Prediction(self.labels[best], float(row[best]), len(ids) - SPECIAL > limit)
-            for row, best, ids in zip(probabilities, probabilities.argmax(axis=1), tokens, strict=True)
+            Prediction(self.labels[label], float(row[label]), len(ids) - SPECIAL > limit, share)
+            for row, label, ids, share in zip(probabilities, best, tokens, known, strict=True)
         ]
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:

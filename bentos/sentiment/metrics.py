@@ -28,6 +28,11 @@ BATCH_TEXTS = Histogram(
     "Texts per inference batch",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
+KNOWN_SHARE = Histogram(
+    "sentiment_known_share",
+    "Share of a text's words that occur in the training reviews; one observation per answered text",
+    buckets=(0.25, 0.5, 0.75, 0.9, 0.95, 1),
+)
 CACHE_HITS = Counter("sentiment_cache_hits", "Texts answered from the cache")
 CACHE_MISSES = Counter("sentiment_cache_misses", "Texts that needed inference")
 REQUESTS_INSIDE = Gauge(

@@ -26,6 +26,13 @@ class Classified(BaseModel):
     score: float = Field(ge=0, le=1)
     model_version: str
     truncated: bool = Field(description="Whether the middle of the text was left out.")
+    known_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of the text's words that occur in the training reviews; null if the version does"
+        " not say. Below one half the label means little.",
+    )
 
 
 class Refused(BaseModel):
@@ -130,6 +137,7 @@ def classified(model: LoadedModel, texts: list[str]) -> list[Classified]:
             score=prediction.score,
             model_version=model.stored.version,
             truncated=prediction.truncated,
+            known_share=prediction.known_share,
         )
         for prediction in model.classify(texts)
     ]

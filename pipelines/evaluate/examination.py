@@ -17,6 +17,7 @@ from pipelines.evaluate.findings import Findings, TrainedRun
 from pipelines.evaluate.measurement import measure
 from pipelines.evaluate.slices import slices
 from pipelines.served_form.classifier import Classifier, probabilities
+from pipelines.served_form.known_words import LITTLE, known_shares
 from pipelines.statistics.calibration import mean_softmax
 
 PREPARED = Path("results/prepare")
@@ -63,6 +64,7 @@ def examine(client: mlflow.MlflowClient, run: Run, model: LoggedModel, params: P
     """Evaluate the run's model on the validation reviews and, for the record only, on the test reviews."""
     reviews, test = read("validation"), read("test")
     labels, texts = reviews["label"].to_numpy(), reviews["text"].tolist()
+    reviews["known_share"] = known_shares(SERVED, texts)
     served = Classifier(SERVED)
     logits = served.logits(texts)
     positive = mean_softmax(logits)[:, served.positive]
@@ -84,6 +86,7 @@ def examine(client: mlflow.MlflowClient, run: Run, model: LoggedModel, params: P
             **unseen.metrics("test_"),
             **compare(labels, positive, probabilities(REFERENCE, texts)),
             **{f"behaviour_{verdict.name}": verdict.share for verdict in verdicts},
+            "little_known": float((reviews["known_share"] < LITTLE).mean()),
             "model_mib": served.mib,
         },
         validation=validation,

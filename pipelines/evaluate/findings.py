@@ -13,6 +13,7 @@ from pipelines.evaluate.behaviour import in_words as verdict_in_words
 from pipelines.evaluate.champion import Comparison
 from pipelines.evaluate.measurement import Measurement
 from pipelines.evaluate.throughput import Speed
+from pipelines.served_form.known_words import LITTLE
 
 Labels = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float64]
@@ -57,6 +58,15 @@ class Findings:
     @property
     def labels(self) -> Labels:
         return self.reviews["label"].to_numpy()
+
+    @property
+    def little_known(self) -> str:
+        """How many reviews have few words that training has seen, and how often the model is right there."""
+        few = self.reviews["known_share"] < LITTLE
+        if not few.any():
+            return "none"
+        right = (self.positive >= 0.5) == self.labels
+        return f"{few.sum():,} ({few.mean():.2%}), accuracy {right[few].mean():.2f}"
 
     @property
     def behaviour(self) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipelines.core.movies import movie_codes
 from pipelines.core.reviews import UNKNOWN_MOVIE
+from pipelines.served_form.known_words import LITTLE
 from pipelines.statistics.intervals import LEVEL, proportion
 
 Right = npt.NDArray[np.bool_]
@@ -18,6 +19,10 @@ LENGTH_BINS = 5
 LEAST_REVIEWS = 10
 """Minimum number of a movie's reviews; with fewer, the interval is too wide to be useful."""
 MOST_MOVIES = 10
+
+KNOWN_ENDS = [0, LITTLE, 0.75, 0.9, np.inf]
+KNOWN_NAMES = ["under 50 %", "50 to 75 %", "75 to 90 %", "90 to 100 %"]
+"""Slices by the share of a review's words that occur in the training reviews."""
 
 _NEGATION = re.compile(
     r"\b(?:no|not|never|none|nor|neither|nobody|nothing|nowhere|without|hardly|barely|scarcely|cannot)\b"
@@ -31,15 +36,16 @@ _EXTREMITY = {5: "1 or 10 stars", 4: "2 or 9 stars", 3: "3 or 8 stars", 2: "4 or
 def slices(reviews: pd.DataFrame, right: Right) -> tuple[pd.DataFrame, list[str]]:
     """Return a table of COLUMNS with intervals, and the reasons for missing slices.
 
-    `reviews` has review_id, movie_id, text and label; `right` is whether each prediction is correct. The
-    intervals are simultaneous (Bonferroni): with a probability of 95 %, all slices of a kind lie in theirs.
-    Movies are one kind, the other slices another.
+    `reviews` has review_id, movie_id, text, label and known_share; `right` is whether each prediction is
+    correct. The intervals are simultaneous (Bonferroni): with a probability of 95 %, all slices of a kind lie
+    in theirs. Movies are one kind, the other slices another.
     """
     kinds = {
         "label": reviews["label"].map({0: "negative", 1: "positive"}),
         "length": lengths(reviews["text"]),
         "negation": reviews["text"].map(lambda text: "with" if _NEGATION.search(text) else "without"),
         "rating": stars(reviews["review_id"]),
+        "known words": pd.cut(reviews["known_share"], KNOWN_ENDS, right=False, labels=KNOWN_NAMES),
     }
     codes = reviews.assign(code=movie_codes(reviews["movie_id"]))["code"]
     level = simultaneous(sum(values.nunique() for values in kinds.values()))

@@ -21,6 +21,7 @@ from pipelines.export.logged_model import SERVED, TRAINED, log_model, weights_sh
 from pipelines.export.openvino_ir import convert, quantize, write
 from pipelines.lineage.kept_files import renew
 from pipelines.served_form.classifier import Classifier
+from pipelines.served_form.known_words import write_known_words
 from pipelines.statistics.calibration import fit_temperature
 
 TRAINING_REVIEWS = Path("results/prepare/train.csv")
@@ -61,11 +62,12 @@ def export(model: DistilBertForSequenceClassification, params: Params) -> float:
     serving["temperature"] = temperature = calibrate(model, REFERENCE)
     served = reference = convert(model)
     write(reference, REFERENCE, tokenizer_json, serving)
+    reviews = pd.read_csv(TRAINING_REVIEWS, keep_default_na=False)
     if params.export.precision == "int8":
-        reviews = pd.read_csv(TRAINING_REVIEWS, keep_default_na=False)
         count = min(params.export.calibration_reviews, len(reviews))
         served = quantize(REFERENCE, reviews["text"].sample(count, random_state=params.prepare.seed).tolist())
     write(served, SERVED, tokenizer_json, serving)
+    write_known_words(SERVED, reviews["text"].tolist())
     return temperature
 
 

@@ -1,10 +1,11 @@
-"""The exported classifier: four files that the service runs without torch.
+"""The exported classifier: five files that the service runs without torch.
 
 - model.xml and model.bin: OpenVINO IR, `input_ids` and `attention_mask` int64 [windows, tokens] -> logits
   [windows, 2].
 - tokenizer.json.
 - serving.json: the labels in the order of the logits, the tokens per window, the maximum number of windows
   per text, and the temperature already applied to the logits.
+- known_words.npy: what words the training reviews have (`known_words.py`).
 
 A text is split into as few windows of similar length as possible, each with [CLS] and [SEP]. Text beyond the
 maximum number of windows is dropped from the middle. A text's probability is the mean over its windows.

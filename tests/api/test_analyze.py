@@ -13,7 +13,7 @@ from api.settings import Settings
 from tests.api.conftest import Serve, running
 from tests.api.requests import create, faults, problem
 
-SENTIMENT = {"label": "negative", "score": 0.75, "model_version": "3", "truncated": True}
+SENTIMENT = {"label": "negative", "score": 0.75, "model_version": "3", "truncated": True, "known_share": 0.5}
 
 
 def bento(request: httpx.Request) -> httpx.Response:
@@ -24,6 +24,17 @@ def bento(request: httpx.Request) -> httpx.Response:
         for text in texts
     ]
     return httpx.Response(200, json=answers)
+
+
+@pytest.mark.parametrize("said", [{"known_share": 0.25}, {"known_share": None}, {}])
+async def test_the_share_of_known_words_is_null_if_the_model_does_not_say(
+    serve: Serve, said: dict[str, float | None]
+) -> None:
+    answer = {name: value for name, value in SENTIMENT.items() if name != "known_share"} | said
+    async with serve(lambda _: httpx.Response(200, json=[answer])) as client:
+        single = await client.post("/api/analyze", json={"text": "Dull."})
+        batch = await client.post("/api/analyze/batch", json={"texts": ["Dull."]})
+    assert single.json() == batch.json()["results"][0] == SENTIMENT | {"known_share": said.get("known_share")}
 
 
 async def test_analyze_classifies_the_trimmed_text(serve: Serve) -> None:

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from pipelines.export.openvino_ir import convert
+from pipelines.served_form.known_words import write_known_words
 from tests.bentos.reviews import MAX_TOKENS, WINDOWS
 from tests.bentos.reviews import REVIEWS as REVIEWS
 
@@ -17,7 +18,10 @@ LICENSE = Path(__file__).resolve().parents[2] / "LICENSE"
 
 
 def build_model(folder: Path, seed: int) -> Path:
-    """Write serving/ with random weights: its predictions are meaningless, but reproducible."""
+    """Write serving/ with random weights: its predictions are meaningless, but reproducible.
+
+    The model with seed 0 is like those of earlier releases, which do not say what words they know.
+    """
     folder.mkdir(parents=True)
     tokenizer = build_tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -26,6 +30,8 @@ def build_model(folder: Path, seed: int) -> Path:
     ov.save_model(converted, folder / "model.xml", compress_to_fp16=False)
     serving = {"labels": ["negative", "positive"], "max_tokens": MAX_TOKENS, "windows": WINDOWS}
     (folder / "serving.json").write_text(json.dumps(serving))
+    if seed:
+        write_known_words(folder, REVIEWS)
     return folder
 
 

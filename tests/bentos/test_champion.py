@@ -21,6 +21,7 @@ from bentos.sentiment.champion import files, store
 from bentos.sentiment.champion.loaded import LoadedModel, load_at_start
 from bentos.sentiment.champion.watcher import ChampionWatcher
 from bentos.sentiment.engine import Engine
+from bentos.sentiment.known_words import KNOWN_WORDS
 from bentos.sentiment.registry import NoChampionError, RegistryError
 from bentos.sentiment.settings import Settings
 from tests.bentos.conftest import Registry, copy
@@ -44,7 +45,7 @@ def test_every_file_of_the_champion_is_fetched(
     registry.promote(serving[1])
     fetched = files.fetch(settings)
     assert fetched.version == "2"
-    for file in store.FILES:
+    for file in (*store.FILES, KNOWN_WORDS):
         assert (fetched.folder / file).read_bytes() == (serving[1] / file).read_bytes()
     assert files.fetched(settings) == fetched
 

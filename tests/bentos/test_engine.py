@@ -82,6 +82,12 @@ def test_any_character_is_accepted(engine: Engine) -> None:
     assert np.isfinite(engine.probabilities(texts)).all()
 
 
+def test_a_version_of_an_earlier_release_does_not_say_what_it_knows(serving: list[Path]) -> None:
+    texts = [REVIEWS[0], "qqq"]
+    assert [answer.known_share for answer in Engine(serving[0]).classify(texts)] == [None, None]
+    assert [answer.known_share for answer in Engine(serving[1]).classify(texts)] == [1, 0]
+
+
 def test_labels_and_limits_are_read_from_serving_json(serving: list[Path], tmp_path: Path) -> None:
     for file in serving[0].iterdir():
         (tmp_path / file.name).symlink_to(file)

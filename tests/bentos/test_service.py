@@ -1,6 +1,7 @@
 """The HTTP contract of a running Bento, whose champion is version 2."""
 
 import random
+import re
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ def expected(serving: list[Path]) -> dict[str, Answer]:
             "score": pytest.approx(float(row.max()), abs=1e-5),
             "model_version": "2",
             "truncated": len(tokenizer.encode(text).ids) > WINDOWS * MAX_TOKENS,
+            "known_share": 1.0,
         }
         for text, row in zip(TEXTS + REVIEWS, probabilities, strict=True)
     }
@@ -69,6 +71,23 @@ def test_only_invalid_texts(server: Server) -> None:
 def test_the_longest_text_and_unusual_characters_get_labels(server: Server) -> None:
     answers = server.classify(["good " * 4_000, "a\0b", "😀", "\u202e!"]).json()
     assert [answer["truncated"] for answer in answers] == [True, False, False, False]
+
+
+def test_a_text_of_which_the_model_knows_little_is_said_to_be_so(server: Server) -> None:
+    def little_known() -> float:
+        (line,) = re.findall(
+            r'^sentiment_known_share_bucket{le="0.5".*?} (.*)$', server.client.get("/metrics").text, re.M
+        )
+        return float(line)
+
+    before = little_known()
+    texts = [REVIEWS[0], f"{REVIEWS[0]} zebra", "q" * 20_000, "这部电影"]
+    shares = [answer["known_share"] for answer in server.classify(texts).json()]
+    assert shares[0] == 1
+    assert 0.5 < shares[1] < 1
+    assert shares[2:] == [0, 0]
+    server.classify(texts[2:])  # from the cache
+    assert little_known() == before + 4
 
 
 def test_concurrent_requests_get_their_own_answers(server: Server, expected: dict[str, Answer]) -> None:

@@ -134,7 +134,7 @@ def test_both_forms_of_the_registered_model_give_the_same_results(
     np.testing.assert_allclose(positive, reference, atol=1e-3)
     served = Path(mlflow.artifacts.download_artifacts(f"{uri}/serving"))
     exported = trained.folder / "results/export/serving"
-    for name in ("model.xml", "model.bin", "tokenizer.json", "serving.json"):
+    for name in ("model.xml", "model.bin", "tokenizer.json", "serving.json", "known_words.npy"):
         assert (served / name).read_bytes() == (exported / name).read_bytes(), name
     pipeline = mlflow.transformers.load_model(uri)
     assert type(pipeline.model).__name__ == "DistilBertForSequenceClassification"

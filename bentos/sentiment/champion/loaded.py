@@ -48,7 +48,11 @@ class LoadedModel:
             known.update(zip(new, self.engine.classify(new), strict=True))
             for text in new:
                 self.cache.put(text, known[text])
-        return [known[text] for text in texts]
+        answers = [known[text] for text in texts]
+        for answer in answers:
+            if answer.known_share is not None:
+                metrics.KNOWN_SHARE.observe(answer.known_share)
+        return answers
 
 
 def load_at_start(settings: Settings) -> LoadedModel:

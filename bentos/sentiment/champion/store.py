@@ -24,9 +24,12 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml.exceptions import BentoMLException
 
 from bentos.sentiment import cuda
+from bentos.sentiment.known_words import KNOWN_WORDS
 from bentos.sentiment.registry import MODEL, RegistryError, without_credentials
 
 FILES = ("model.xml", "model.bin", "tokenizer.json", "serving.json")
+OPTIONAL = (KNOWN_WORDS, *(f"model/{name}" for name in cuda.FILES))
+"""Files that not every version has."""
 
 POINTERS = ("champion", "previous", "served")
 
@@ -85,8 +88,8 @@ def add(
     folder: Path, version: str, identity: str, golden: Mapping[str, float], tracking_uri: str
 ) -> StoredModel:
     """Copy a serving folder, already checked, into the store. Hold the lock."""
-    trained = [f"model/{name}" for name in cuda.FILES if (folder / "model" / name).is_file()]
-    hashes = {name: sha256(folder / name) for name in (*FILES, *trained)}
+    present = [name for name in OPTIONAL if (folder / name).is_file()]
+    hashes = {name: sha256(folder / name) for name in (*FILES, *present)}
     metadata = {
         "version": version,
         "registry": without_credentials(tracking_uri),

@@ -23,6 +23,7 @@ def found() -> Findings:
     labels = np.tile([0, 1], 30)
     reviews = pd.DataFrame({"review_id": [f"r{n}" for n in range(60)], "movie_id": "heat", "label": labels})
     reviews["text"] = [SCRIPT, *(f"Review {'very ' * n}long." for n in range(59))]
+    reviews["known_share"] = [0.2, 0.4, *[1.0] * 58]
     positive = np.where(labels == 1, 0.9, 0.2)
     positive[0] = 0.99
     table, missing = slices(reviews, (positive >= 0.5) == labels)
@@ -51,7 +52,8 @@ def found() -> Findings:
         before=positive,
         temperature=1.2,
         metrics=measured.metrics()
-        | {"accuracy_loss": 0.0, "reference_accuracy": 0.98, "agreement": 1.0, "model_mib": 25.0},
+        | {"accuracy_loss": 0.0, "reference_accuracy": 0.98, "agreement": 1.0, "model_mib": 25.0}
+        | {"little_known": 2 / 60},
         validation=measured,
         test=measured,
         comparison=Comparison("3", Interval(0.01, -0.01, 0.03), 0.4, 3, 2, "It may know some."),
@@ -78,6 +80,7 @@ def test_the_report_has_failed_tests_caveats_and_missing_slices(found: Findings)
     assert "behavioural tests failed, so it will not be registered" in html
     assert "It may know some." in html
     assert "Left out: rating" in html
+    assert "occur in the training reviews: 2 (3.33%), accuracy 0.50" in html
 
 
 def test_the_model_card_has_metrics_failed_tests_and_missing_slices(found: Findings) -> None:

@@ -14,6 +14,7 @@ def reviews(count: int, movie: str = "heat", ids: str = "{}") -> pd.DataFrame:
             "movie_id": movie,
             "text": [" ".join(["word"] * (1 + number)) for number in range(count)],
             "label": [number % 2 for number in range(count)],
+            "known_share": 1.0,
         }
     )
 
@@ -60,6 +61,16 @@ def test_the_rating_is_read_from_the_ids_of_imdb() -> None:
     table, missing = slices(some, np.array([True, True, True, False]))
     assert rows(table, "rating") == {"1 or 10 stars": (2, 1.0), "4 or 7 stars": (2, 0.5)}
     assert not any(why.startswith("rating") for why in missing)
+
+
+def test_reviews_are_sliced_by_the_share_of_known_words() -> None:
+    some = reviews(5).assign(known_share=[0.0, 0.49, 0.5, 0.9, 1.0])
+    table, _ = slices(some, np.arange(5) > 0)
+    assert rows(table, "known words") == {
+        "under 50 %": (2, 0.5),
+        "50 to 75 %": (1, 1.0),
+        "90 to 100 %": (2, 1.0),
+    }
 
 
 def test_unknown_and_rare_movies_are_not_slices() -> None:
