@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download
 
 from pipelines.core.errors import PipelineError
 
@@ -54,3 +54,11 @@ def download(base: str, commits: Mapping[str, str]) -> Path:
             f"train.base: {name} at {revision} is not available from the Hugging Face hub ({reason}) "
             "Check the name, the network and HF_HUB_OFFLINE; or use a folder, or minilm, which is packaged"
         ) from None
+
+
+def go_offline() -> None:
+    """Make requests to the hub fail without being sent, in this process.
+
+    The hub's client reads HF_HUB_OFFLINE when it is imported, which is too early for a stage to set it.
+    """
+    constants.HF_HUB_OFFLINE = True

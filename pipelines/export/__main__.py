@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from pathlib import Path
 
 import mlflow
@@ -14,6 +13,7 @@ from transformers import DistilBertForSequenceClassification
 
 from pipelines.core.checkpoints import discard_obsolete
 from pipelines.core.errors import run_stage
+from pipelines.core.hub import go_offline
 from pipelines.core.mlflow_store import connect, resume
 from pipelines.core.params import Params, load_params
 from pipelines.core.wheels import sha256
@@ -86,6 +86,8 @@ def silence_warnings() -> None:
 
 def main() -> None:
     silence_warnings()
+    # MLflow looks for a model's card on the hub, which does not have this model.
+    go_offline()
     discard_obsolete()
     params = load_params()
     run_id = json.loads((TRAINED / "run.json").read_text())["run_id"]
@@ -103,6 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # MLflow would request a model card from the hub, which does not have this model.
-    os.environ["HF_HUB_OFFLINE"] = "1"
     run_stage(main)

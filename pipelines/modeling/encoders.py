@@ -82,9 +82,7 @@ def load_minilm(dropout: float) -> Base:
     converted = convert_bert(weights, bert["num_hidden_layers"])
     mean_layer = model.distilbert.transformer.layer[-1]
     start_as_mean(mean_layer)
-    new_layer = {
-        f"transformer.layer.{config.n_layers - 1}.{name}": w for name, w in mean_layer.state_dict().items()
-    }
+    new_layer = {last_layer(config) + name: weight for name, weight in mean_layer.state_dict().items()}
     model.distilbert.load_state_dict({**converted, **new_layer})
     with TemporaryDirectory() as scratch:
         for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
@@ -97,3 +95,8 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
     tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
     normalize(tokenizer.backend_tokenizer)
     return tokenizer
+
+
+def last_layer(config: DistilBertConfig) -> str:
+    """Return the prefix of the names of the last layer's weights in a DistilBERT encoder."""
+    return f"transformer.layer.{config.n_layers - 1}."

@@ -60,7 +60,7 @@ def main() -> None:
             )
             state = train(trainer, model, checkpoints, params.train.checkpoint_seconds)
             outbox.finish(state)
-            save(trainer, state, OUT)
+            save(model, tokenizer, state, OUT)
             # The run id is an output, so that results restored from DVC's cache still name their run.
             (OUT / "run.json").write_text(json.dumps({"run_id": run.info.run_id}) + "\n")
             note_changes(before)

@@ -11,7 +11,7 @@ from transformers import (
     set_seed,
 )
 
-from pipelines.modeling.encoders import PACKAGED, load_folder, load_minilm
+from pipelines.modeling.encoders import PACKAGED, last_layer, load_folder, load_minilm
 from pipelines.modeling.precision import use_all_cores
 
 DROPOUT = 0.1
@@ -46,7 +46,9 @@ def load_masked_lm(base: str, seed: int) -> tuple[MaskedTokenModel, PreTrainedTo
     classifier, tokenizer = load_minilm(DROPOUT)
     config = DistilBertConfig(**classifier.config.to_dict() | {"n_layers": classifier.config.n_layers - 1})
     model = MaskedTokenModel(config)
-    model.distilbert.load_state_dict(classifier.distilbert.state_dict(), strict=False)
+    added = last_layer(classifier.config)
+    weights = classifier.distilbert.state_dict().items()
+    model.distilbert.load_state_dict({name: w for name, w in weights if not name.startswith(added)})
     # The identity makes the new head predict the word whose embedding is nearest to the hidden state.
     torch.nn.init.eye_(model.vocab_transform.weight)
     return model, tokenizer

@@ -9,6 +9,7 @@ from pipelines.core.errors import PipelineError
 from pipelines.core.hub import distilbert_folder, download
 from pipelines.modeling.encoders import load_base
 from pipelines.modeling.pins import HUB_COMMITS
+from tests.pipelines.hub_server import hub
 from tests.project import ROOT
 
 NAME, COMMIT = next(iter(HUB_COMMITS.items()))
@@ -25,6 +26,22 @@ def test_a_pinned_name_is_loaded_from_the_cache(tiny_encoder: Path, tmp_path: Pa
     other = offline(code.replace(f"download({NAME!r}", f"download('{NAME}@{'0' * 40}'"), tmp_path)
     assert "is not available from the Hugging Face hub" in other.stderr.splitlines()[-1]
     assert "HF_HUB_OFFLINE" in other.stderr.splitlines()[-1]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("first", "expected"), [("pass", True), ("hub.go_offline()", False)])
+def test_nothing_is_requested_offline(tmp_path: Path, first: str, expected: bool) -> None:
+    code = f"from pipelines.core import hub; {first}; hub.download({NAME!r}, {HUB_COMMITS!r})"
+    with hub() as (url, requested):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={"HF_HOME": str(tmp_path), "HF_ENDPOINT": url, "PATH": ""},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+    assert "is not available from the Hugging Face hub" in done.stderr
+    assert bool(requested) is expected
 
 
 def offline(code: str, cache: Path) -> subprocess.CompletedProcess[str]:

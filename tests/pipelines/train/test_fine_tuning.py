@@ -21,11 +21,14 @@ from transformers import (
 )
 
 from pipelines.core.checkpoints import Checkpoints
+from pipelines.core.errors import PipelineError
 from pipelines.core.params import Params, load_params
 from pipelines.modeling.encoders import load_base
 from pipelines.modeling.precision import resolve_precision
 from pipelines.modeling.trainer import DivergedError
 from pipelines.modeling.trainer import train as fit
+from pipelines.pretrain.masked_lm.model import load_masked_lm
+from pipelines.train.fine_tuning.model import load_encoder
 from pipelines.train.fine_tuning.trainer import ReviewTrainer, make_trainer, tokenize, truncate
 from tests.project import ROOT
 
@@ -159,6 +162,29 @@ def test_auto_is_bf16_if_the_processor_supports_it(
     assert resolve_precision("auto") == chosen
     assert resolve_precision("bf16") == "bf16"
     assert resolve_precision("fp32") == "fp32"
+
+
+def test_an_encoder_of_another_base_is_refused(tiny_encoder: Path) -> None:
+    model = load_base(str(tiny_encoder), 0.0)[0]
+    weights = {name: weight + 1 for name, weight in model.distilbert.state_dict().items()}
+    load_encoder(model, weights, str(tiny_encoder))
+    assert all(torch.equal(weight, weights[name]) for name, weight in model.distilbert.state_dict().items())
+    first, *others = weights
+    for wrong in (
+        {name: weights[name] for name in others},
+        weights | {"pooler.weight": weights[first]},
+        weights | {first: weights[first][:5]},
+    ):
+        with pytest.raises(PipelineError, match=r"does not fit train\.base .* Run `dvc repro train`"):
+            load_encoder(model, wrong, str(tiny_encoder))
+
+
+def test_only_the_layer_added_to_the_packaged_encoder_is_not_pretrained() -> None:
+    model = load_base("minilm", 0.0)[0]
+    weights = load_masked_lm("minilm", seed=1)[0].distilbert.state_dict()
+    load_encoder(model, weights, "minilm")
+    with pytest.raises(PipelineError, match=r"transformer\.layer\.5\."):
+        load_encoder(model, {name: w for name, w in weights.items() if ".layer.5." not in name}, "minilm")
 
 
 @pytest.mark.process
