@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mlflow
 import nncf
@@ -18,7 +19,7 @@ from pipelines.core.mlflow_store import connect, resume
 from pipelines.core.params import Params, load_params
 from pipelines.core.wheels import sha256
 from pipelines.export.logged_model import SERVED, TRAINED, log_model, weights_sha256
-from pipelines.export.openvino_ir import convert, quantize, write
+from pipelines.export.openvino_ir import convert, divide_logits, quantize, write
 from pipelines.lineage.kept_files import renew
 from pipelines.served_form.classifier import Classifier
 from pipelines.served_form.known_words import write_known_words
@@ -30,44 +31,43 @@ REFERENCE = Path("results/export/reference")
 MODEL = Path("results/export/model.json")
 
 
-def calibrate(model: DistilBertForSequenceClassification, reference: Path) -> float:
-    """Fit a temperature on the calibration reviews, divide the head's weights by it, and return it.
-
-    The logits come from `reference`, the exported model, because texts are split into windows as in serving.
-    With the temperature in the weights, every consumer of the model gets calibrated probabilities.
-    """
+def fitted_temperature(served: Path) -> float:
+    """Fit a temperature on the calibration reviews, which the form in `served` reads as in serving."""
     reviews = pd.read_csv(CALIBRATION_REVIEWS, keep_default_na=False)
-    exported = Classifier(reference)
-    labels = reviews["label"].to_numpy()
-    temperature = fit_temperature(exported.logits(reviews["text"].tolist()), labels, exported.positive)
-    with torch.no_grad():
-        for parameter in model.classifier.parameters():
-            parameter.div_(temperature)
-    return temperature
+    classifier = Classifier(served)
+    logits = classifier.logits(reviews["text"].tolist())
+    return fit_temperature(logits, reviews["label"].to_numpy(), classifier.positive)
 
 
 def export(model: DistilBertForSequenceClassification, params: Params) -> float:
-    """Calibrate the model, then write the fp32 reference and the served form; return the temperature.
+    """Calibrate the model, and write its fp32 reference and its served form; return the temperature.
 
-    `export.precision` is the precision of the served form. serving.json contains the temperature too.
+    `export.precision` is the precision of the served form. The temperature is fitted on that form, and
+    divides the logits of all three, so every consumer gets calibrated probabilities. Quantization does not
+    depend on it, because the logits are fp32. serving.json contains it too.
     """
     tokenizer_json = (TRAINED / "model" / "tokenizer.json").read_text()
-    labels = list((model.config.id2label or {}).values())
     serving: dict[str, object] = {
-        "labels": labels,
+        "labels": list((model.config.id2label or {}).values()),
         "max_tokens": params.train.max_tokens,
         "windows": params.export.windows,
     }
-    write(convert(model), REFERENCE, tokenizer_json, serving)
-    serving["temperature"] = temperature = calibrate(model, REFERENCE)
-    served = reference = convert(model)
-    write(reference, REFERENCE, tokenizer_json, serving)
-    reviews = pd.read_csv(TRAINING_REVIEWS, keep_default_na=False)
-    if params.export.precision == "int8":
-        count = min(params.export.calibration_reviews, len(reviews))
-        served = quantize(REFERENCE, reviews["text"].sample(count, random_state=params.prepare.seed).tolist())
-    write(served, SERVED, tokenizer_json, serving)
-    write_known_words(SERVED, reviews["text"].tolist())
+    reviews = pd.read_csv(TRAINING_REVIEWS, keep_default_na=False)["text"]
+    with TemporaryDirectory(prefix="export-") as scratch:
+        reference = served = Path(scratch, "reference")
+        write(convert(model), reference, tokenizer_json, serving)
+        if params.export.precision == "int8":
+            served = Path(scratch, "served")
+            count = min(params.export.calibration_reviews, len(reviews))
+            sample = reviews.sample(count, random_state=params.prepare.seed).tolist()
+            write(quantize(reference, sample), served, tokenizer_json, serving)
+        serving["temperature"] = temperature = fitted_temperature(served)
+        write(divide_logits(reference, temperature), REFERENCE, tokenizer_json, serving)
+        write(divide_logits(served, temperature), SERVED, tokenizer_json, serving)
+    write_known_words(SERVED, reviews.tolist())
+    with torch.no_grad():
+        for parameter in model.classifier.parameters():
+            parameter.div_(temperature)
     return temperature
 
 

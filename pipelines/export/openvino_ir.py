@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nncf
+import numpy as np
 import openvino
 import torch
+from openvino import opset13 as opset
 from torch.jit import TracerWarning  # type: ignore[attr-defined]  # not in its __all__
 from transformers import DistilBertForSequenceClassification
 
@@ -53,6 +55,15 @@ def quantize(reference: Path, texts: Sequence[str]) -> openvino.Model:
         subset_size=len(samples),
         model_type=nncf.ModelType.TRANSFORMER,
     )
+
+
+def divide_logits(folder: Path, temperature: float) -> openvino.Model:
+    """Return the IR in `folder` with its logits divided by the temperature, in fp32."""
+    model = openvino.Core().read_model(folder / "model.xml")
+    logits = model.get_results()[0].input(0)
+    divided = opset.multiply(logits.get_source_output(), opset.constant(np.float32(1 / temperature)))
+    logits.replace_source_output(divided.output(0))
+    return model
 
 
 def write(model: openvino.Model, folder: Path, tokenizer_json: str, serving: dict[str, object]) -> None:

@@ -176,15 +176,15 @@ def test_the_report_is_one_self_contained_page(trained: Project) -> None:
     assert f"{read(trained, 'evaluate/metrics.json')['accuracy']:.4f}" in card
 
 
-def test_the_reference_is_calibrated(trained: Project) -> None:
-    """Its head already contains the temperature that fits the calibration reviews best."""
+def test_the_served_form_is_calibrated(trained: Project) -> None:
+    """Its logits are already divided by the temperature that fits the calibration reviews best."""
     folder = trained.folder / "results"
     reviews = pd.read_csv(folder / "prepare/calibration.csv")
-    reference = Classifier(folder / "export/reference")
-    assert reference.temperature != 1
-    logits = reference.logits(reviews["text"].tolist())
-    remaining = fit_temperature(logits, reviews["label"].to_numpy(), reference.positive)
-    assert remaining == pytest.approx(1, abs=0.01)
+    served = Classifier(folder / "export/serving")
+    assert served.temperature != 1
+    logits = served.logits(reviews["text"].tolist())
+    remaining = fit_temperature(logits, reviews["label"].to_numpy(), served.positive)
+    assert remaining == pytest.approx(1, abs=1e-3)
 
 
 def test_registering_again_changes_nothing(trained: Project, client: MlflowClient) -> None:
