@@ -1,7 +1,8 @@
 """The model card in Hugging Face's format, filled with params and measurements."""
 
 from pipelines.evaluate.findings import Findings
-from pipelines.evaluate.report import NAMES, environment
+from pipelines.evaluate.report import NAMES
+from pipelines.reports.pages import environment
 
 
 def card(found: Findings) -> str:
@@ -12,7 +13,7 @@ def card(found: Findings) -> str:
         if name.startswith(("train.", "seed"))
     }
     return (
-        environment()
+        environment("pipelines.evaluate")
         .get_template("model_card.md")
         .render(found=found, names=NAMES, training=training, trained=found.trained)
     )

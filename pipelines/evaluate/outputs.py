@@ -18,6 +18,7 @@ from pipelines.evaluate.model_card import card
 from pipelines.evaluate.report import page
 
 OUT = Path("results/evaluate")
+DATA_REPORT = Path("results/prepare/data_report.html")
 
 
 def write(found: Findings, figures: dict[str, Figure]) -> None:
@@ -80,5 +81,6 @@ def log(
     for name, figure in figures.items():
         mlflow.log_figure(figure, f"plots/{name}.png")
     mlflow.log_artifact(str(OUT / "report.html"), "report")
+    mlflow.log_artifact(str(DATA_REPORT), "report")
     mlflow.log_artifact(str(OUT / "model_card.md"))
     mlflow.log_artifact(str(OUT / "predictions.csv"))

@@ -3,29 +3,16 @@
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import auc, average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
+from pipelines.reports.figures import BLUE, GREY, INK, RED, axes
 from pipelines.statistics.calibration import calibration_error, reliability
 
 Labels = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float64]
 
 CURVE_POINTS = 200
-INK, GRID, BLUE, RED, GREY = "#24292f", "#d8dee4", "#1f6feb", "#cf4a3a", "#8c959f"
-
-
-def axes(width: float = 5, height: float = 4) -> tuple[Figure, Axes]:
-    """Return a figure with one plain plot."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    drawn = figure.subplots()
-    drawn.spines[["top", "right"]].set_visible(False)
-    drawn.spines[["left", "bottom"]].set_color(GREY)
-    drawn.tick_params(colors=INK, labelsize=9, color=GREY)
-    drawn.grid(color=GRID, linewidth=0.6)
-    drawn.set_axisbelow(True)
-    return figure, drawn
 
 
 def calibration(labels: Labels, before: Array, after: Array) -> Figure:

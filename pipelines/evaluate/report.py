@@ -1,16 +1,14 @@
 """The evaluation report: a self-contained HTML page."""
 
-import base64
-import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.figure import Figure
 
 from pipelines.evaluate import plots
 from pipelines.evaluate.findings import Findings
+from pipelines.reports.pages import environment, inline
 
 FIGURES = {
     "accuracy": "correct predictions",
@@ -27,17 +25,6 @@ FIGURES = {
 NAMES = {"f1": "F1", "roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "brier": "Brier", "log_loss": "log loss"}
 
 
-def environment() -> Environment:
-    """Return this package's templates, with HTML escaping: reviews are untrusted text."""
-    return Environment(
-        loader=PackageLoader("pipelines.evaluate"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def drawn(found: Findings) -> dict[str, Figure]:
     """Draw the figures, by their names in the run."""
     labels, positive = found.labels, found.positive
@@ -52,13 +39,6 @@ def drawn(found: Findings) -> dict[str, Figure]:
     }
 
 
-def inline(figure: Figure) -> str:
-    """Return the figure as an SVG data URL."""
-    file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
 def rows(reviews: pd.DataFrame, columns: Sequence[str]) -> list[list[object]]:
     """Return the reviews' columns, one list per review, with labels as words."""
     worded = reviews.assign(label=reviews["label"].map({0: "negative", 1: "positive"}))
@@ -68,7 +48,7 @@ def rows(reviews: pd.DataFrame, columns: Sequence[str]) -> list[list[object]]:
 def page(found: Findings, figures: dict[str, Figure]) -> str:
     """Render the report as HTML."""
     return (
-        environment()
+        environment("pipelines.evaluate")
         .get_template("report.html")
         .render(
             found=found,

@@ -11,6 +11,7 @@ from pipelines.core.params import load_params
 from pipelines.lineage.tags import data_md5
 from pipelines.normalization.tokenizer import clean
 from pipelines.prepare.cleaning import deduplicate, read_reviews
+from pipelines.prepare.data_report import inspect, page
 from pipelines.prepare.splitting import split, summary
 
 REVIEWS = Path("data/reviews.csv")
@@ -32,15 +33,20 @@ def main() -> None:
     parts = split(distinct, params.prepare)
     described = summary(parts)
     write(parts)
+    inspected = inspect(parts, params.prepare.seed)
+    title = f"data/reviews.csv, md5 of data/ {data_md5()}"
+    (OUT / "data_report.html").write_text(page(parts, described, inspected, title), encoding="utf-8")
     found = {
         "data_md5": data_md5(),
         "reviews": len(reviews),
         "dropped": len(reviews) - len(distinct),
         "positive_share": round(float(distinct["label"].mean()), 4),
+        **inspected.figures,
         "parts": described,
     }
     (OUT / "summary.json").write_text(json.dumps(found, indent=2) + "\n")
     print(f"{len(reviews):,} reviews, {found['dropped']:,} dropped as duplicates or contradictions")
+    print(", ".join(f"{name} {value:,}" for name, value in inspected.figures.items()))
     print(pd.DataFrame(described).T.convert_dtypes().to_string())
 
 

@@ -28,7 +28,14 @@ from tests.project import Project, copy_project
 pytestmark = pytest.mark.process
 
 RESULTS = {
-    "prepare": {"train.csv", "calibration.csv", "validation.csv", "test.csv", "summary.json"},
+    "prepare": {
+        "train.csv",
+        "calibration.csv",
+        "validation.csv",
+        "test.csv",
+        "summary.json",
+        "data_report.html",
+    },
     "pretrain": {"encoder.safetensors", "history.csv"},
     "train": {"model", "run.json", "history.csv"},
     "export": {"reference", "serving", "model.json"},

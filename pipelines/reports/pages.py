@@ -1,0 +1,25 @@
+"""Reports as HTML pages that need no other file: templates, and figures as data URLs."""
+
+import base64
+import io
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
+from matplotlib.figure import Figure
+
+
+def environment(package: str) -> Environment:
+    """Return a package's templates and this one's, with HTML escaping: reviews are untrusted text."""
+    return Environment(
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("pipelines.reports")]),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def inline(figure: Figure) -> str:
+    """Return the figure as an SVG data URL."""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"
