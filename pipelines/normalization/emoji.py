@@ -9,6 +9,9 @@ MARK = "\U000f0000" * 4
 """Is put before what a rule may replace: searching for a longer literal is fast. Its character is one for
 private use, which `markup` removes from texts."""
 
+MOST = 8
+"""Number of emoji in a row that are read."""
+
 WORDS = {
     "loved": "❤♥😍🥰😘💕💖💗💘💙💚💛💜🧡🖤💞💓😻♡💝💟🤍",
     "great": "👍😊😀😃😄😁🙂😎🤗☺🥳🎉💪🤘✅😇🙏😉😋",
@@ -26,7 +29,9 @@ WORDS = {
 
 
 def rules() -> Iterator[Normalizer]:
-    """Yield the rules, one per word. Emoji in a row that have the same word give it once."""
-    yield Replace(Regex(f"(?={'|'.join(''.join(WORDS.values()))})"), MARK)
+    """Yield the rules. Emoji in a row that have the same word give it once, and a row has at most MOST."""
+    every = "".join(WORDS.values())
+    yield Replace(Regex(f"(?:{'|'.join(every)})(?<=[{every}]{{{MOST + 1}}})"), "")
+    yield Replace(Regex(f"(?={'|'.join(every)})"), MARK)
     for word, characters in WORDS.items():
         yield Replace(Regex(f"(?:{MARK}(?:{'|'.join(characters)}))+"), f" {word} ")

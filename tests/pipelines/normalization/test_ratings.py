@@ -80,6 +80,10 @@ def test_an_emoji_becomes_its_word(tokenizer: Tokenizer, word: str, characters: 
     assert words(tokenizer, f"{characters}\ufe0f film{characters[0]}") == [word, word]
 
 
+def test_at_most_eight_emoji_in_a_row_are_read(tokenizer: Tokenizer) -> None:
+    assert words(tokenizer, "😡💩" * 10_000) == ["angry", "awful"] * 4
+
+
 def test_no_emoji_has_two_words() -> None:
     characters = "".join(EMOJI.values())
     assert len({*characters}) == len(characters)
