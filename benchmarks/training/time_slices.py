@@ -57,14 +57,25 @@ class TrainingProcess:
 
 
 @contextlib.contextmanager
-def start(name: str, folder: Path, reviews: int | None, seed: int) -> Iterator[TrainingProcess]:
-    """Yield a contender that has done its warm-up steps and is stopped; kill it at the end."""
+def start(
+    name: str,
+    folder: Path,
+    reviews: int | None,
+    seed: int,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[TrainingProcess]:
+    """Yield a contender that has done its warm-up steps and is stopped; kill it at the end.
+
+    `settings` are added to its environment.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, "-m", "benchmarks.training.worker", name, "--folder", str(folder)]
     words += ["--seed", str(seed)]
     words += ["--reviews", str(reviews)] if reviews else []
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            words, stdout=log, stderr=subprocess.STDOUT, env=os.environ | dict(settings or {})
+        )
     training = TrainingProcess(name, folder, process)
     try:
         training.wait_for_warm_up()

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainerState, TrainingArguments
+from transformers.trainer_utils import TrainOutput
 
 from pipelines.core.checkpoints import Checkpoints, PeriodicSave, final_state
 from pipelines.core.errors import PipelineError
 from pipelines.core.params import Precision
+from pipelines.core.spinning import no_spinning_beside_others
 from pipelines.modeling.length_batches import LengthBatches
 from pipelines.modeling.precision import resolve_precision
 
@@ -31,6 +33,10 @@ class BatchTrainer(Trainer):
         super().__init__(**kwargs)
         self.batches = batches
         self.section = section
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        with no_spinning_beside_others():
+            return super().train(*args, **kwargs)
 
     def get_train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         loader: DataLoader[dict[str, torch.Tensor]] = DataLoader(

@@ -14,7 +14,7 @@ from transformers.models.distilbert.modeling_distilbert import DistilBertSelfAtt
 
 from benchmarks.command import BenchmarkError
 from benchmarks.training import __main__ as benchmark
-from benchmarks.training import table
+from benchmarks.training import neighbours, table
 from benchmarks.training.contenders import stock
 from benchmarks.training.plot import running_seconds
 from benchmarks.training.table import Rate, Step
@@ -114,3 +114,19 @@ def test_the_stock_example_has_attention_dropout_and_padding(prepared: Path) -> 
     assert all(weight.requires_grad for weight in trainer.model.parameters())
     inputs = next(iter(trainer.get_train_dataloader()))["input_ids"]
     assert inputs.shape == (8, 32)
+
+
+@pytest.mark.process
+def test_trainings_are_measured_beside_busy_processes(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = yaml.safe_load((prepared / "params.yaml").read_text())
+    params["train"] |= {"epochs": 100}
+    (prepared / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.setattr(neighbours, "SETTLING_SECONDS", 0)
+    neighbours.main(["--rounds", "1", "--seconds", "0.5"])
+    output = prepared / "results/benchmarks/neighbours"
+    found = json.loads((output / "table.json").read_text())["tokens_per_second"]
+    assert found.keys() == neighbours.WAYS.keys()
+    assert all(set(rates) == {"0", "1", "2"} for rates in found.values())
+    assert "| always sleeping |" in (output / "table.md").read_text()
