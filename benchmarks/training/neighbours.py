@@ -28,6 +28,7 @@ WAYS = {
 SETTLING_SECONDS = 5
 """The part at the start of a time slice that is not measured: the stage reacts within two seconds."""
 
+SEED = 1
 Rates = dict[str, dict[int, list[float]]]
 
 
@@ -51,7 +52,7 @@ def measure(options: argparse.Namespace) -> Rates:
     with contextlib.ExitStack() as stack:
         neighbours = stack.enter_context(busy_processes(max(options.neighbours)))
         trainings = {
-            name: stack.enter_context(start("stage", options.output / name, options.reviews, settings))
+            name: stack.enter_context(start("stage", options.output / name, options.reviews, SEED, settings))
             for name, settings in WAYS.items()
         }
         for number in range(options.rounds):

@@ -41,6 +41,8 @@ class TrainParams(Section):
     learning_rate: float = Field(gt=0, lt=1)
     layer_decay: float = Field(gt=0, le=1)
     warmup: float = Field(ge=0, lt=1)
+    lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"]
+    max_grad_norm: float = Field(ge=0, le=1000)
     batch_size: int = Field(ge=1, le=4096)
     batch_tokens: int = Field(ge=8, le=2**20)
     accumulation: int = Field(ge=1, le=1024)

@@ -29,7 +29,7 @@ class MetricOutbox(TrainerCallback):
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self.client = client
         self.run_id = run_id
-        names = client.get_run(run_id).data.metrics
+        names = set(client.get_run(run_id).data.metrics) & set(_NAMES.values())
         # A resumed training logs the steps after its last checkpoint again.
         self.known = {(m.key, m.step) for name in names for m in client.get_metric_history(run_id, name)}
         self.sent = 0

@@ -1,5 +1,7 @@
 """The MLflow run of a training: starting or resuming it, logging its params and datasets."""
 
+import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,16 +52,22 @@ def begin(
     """
     earlier = recorded_run(client, checkpoints)
     if earlier and earlier.data.params in ({}, logged_params(params)):
-        run = mlflow.start_run(run_id=earlier.info.run_id)
+        run = mlflow.start_run(run_id=earlier.info.run_id, log_system_metrics=system_metrics())
         mlflow.set_tags(dict(tags))
         return run
-    run = mlflow.start_run(tags=dict(tags))
+    run = mlflow.start_run(tags=dict(tags), log_system_metrics=system_metrics())
     checkpoints.record_run(run.info.run_id)
     if earlier:
         print(f"params differ from those of run {earlier.info.run_id}: training continues in a new run")
         client.set_tag(earlier.info.run_id, "continued_in", run.info.run_id)
         client.set_terminated(earlier.info.run_id, "KILLED")
     return run
+
+
+def system_metrics() -> bool | None:
+    """Have the run log the use of processor, memory, disk and GPU, unless MLflow's variable is set."""
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
+    return None if "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING" in os.environ else True
 
 
 def recorded_run(client: MlflowClient, checkpoints: Checkpoints) -> Run | None:

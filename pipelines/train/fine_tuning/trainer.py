@@ -102,6 +102,8 @@ def make_trainer(
             num_train_epochs=train.epochs,
             learning_rate=train.learning_rate,
             warmup_steps=train.warmup,
+            lr_scheduler_type=train.lr_scheduler_type,
+            max_grad_norm=train.max_grad_norm,
             per_device_train_batch_size=train.batch_size,
             per_device_eval_batch_size=64,
             gradient_accumulation_steps=train.accumulation,

@@ -101,7 +101,7 @@ def test_a_training_resumes_in_a_new_run_after_an_edit_that_leaves_its_weights_a
     with held_stage(untrained, "train", "PeriodicSave.on_save") as running:
         running.send(signal.SIGKILL)
     untrained.set_params(export={"windows": 2})
-    done = untrained.run_module("train")
+    done = untrained.run_module("train", env={"MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.1"})
     assert "training continues in a new run" in done.stdout
     assert "resuming from checkpoint-1" in done.stdout
     newest, earlier = runs(untrained)
@@ -110,6 +110,7 @@ def test_a_training_resumes_in_a_new_run_after_an_edit_that_leaves_its_weights_a
     assert newest.info.status == "FINISHED"
     assert newest.data.params["export.windows"] == "2"
     assert steps_with_loss(newest) == [18, 20, 36]
+    assert newest.data.metrics["system/cpu_utilization_percentage"] > 0
 
 
 @pytest.mark.process

@@ -125,6 +125,17 @@ def test_a_divergence_stops_before_the_weights_change_and_keeps_the_last_checkpo
     )
 
 
+def test_the_schedule_and_the_gradients_limit_are_params(fine_tuned: Train) -> None:
+    """After the first of six steps, a cosine has fallen less than a line, and a constant not at all."""
+    rates = {}
+    for schedule in ("linear", "cosine", "constant_with_warmup"):
+        trainer = fine_tuned(batch_size=8, lr_scheduler_type=schedule, max_grad_norm=0.25)
+        assert trainer.args.max_grad_norm == 0.25
+        assert trainer.lr_scheduler is not None
+        rates[schedule] = trainer.lr_scheduler.lr_lambdas[0](1)
+    assert rates["linear"] < rates["cosine"] < rates["constant_with_warmup"] == 1
+
+
 def test_a_review_has_the_same_weight_in_a_small_batch(fine_tuned: Train) -> None:
     """Otherwise long reviews would weigh more, since the token limit makes their batches smaller."""
     trainer = fine_tuned(batch_size=32)
