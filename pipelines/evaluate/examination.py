@@ -10,8 +10,8 @@ import pandas as pd
 from mlflow.entities import LoggedModel, Run
 
 from pipelines.core.params import Params
-from pipelines.evaluate import behaviour, champion, label_errors, throughput
-from pipelines.evaluate.accuracy_loss import compare
+from pipelines.evaluate import behaviour, champion, label_errors, throughput, without_vnni
+from pipelines.evaluate.accuracy_loss import compare, compare_without_vnni
 from pipelines.evaluate.champion import Comparison
 from pipelines.evaluate.findings import Findings, TrainedRun
 from pipelines.evaluate.measurement import measure
@@ -68,6 +68,10 @@ def examine(client: mlflow.MlflowClient, run: Run, model: LoggedModel, params: P
     served = Classifier(SERVED)
     logits = served.logits(texts)
     positive = mean_softmax(logits)[:, served.positive]
+    reference = probabilities(REFERENCE, texts)
+    limited = positive
+    if params.export.precision == "int8" and without_vnni.has_vnni():
+        limited = without_vnni.probabilities(SERVED, texts)
     validation = measure(reviews, positive, params.prepare.seed)
     unseen = measure(test, served.probabilities(test["text"].tolist()), params.prepare.seed)
     verdicts = behaviour.judge(served.probabilities, texts, params.evaluate.behaviour, params.prepare.seed)
@@ -84,7 +88,8 @@ def examine(client: mlflow.MlflowClient, run: Run, model: LoggedModel, params: P
         metrics={
             **validation.metrics(),
             **unseen.metrics("test_"),
-            **compare(labels, positive, probabilities(REFERENCE, texts)),
+            **compare(labels, positive, reference),
+            **compare_without_vnni(labels, limited, reference),
             **{f"behaviour_{verdict.name}": verdict.share for verdict in verdicts},
             "little_known": float((reviews["known_share"] < LITTLE).mean()),
             "model_mib": served.mib,

@@ -170,6 +170,15 @@ def test_the_accuracy_lost_in_export_has_a_limit(
     assert ask(version)[0] == 0
 
 
+def test_the_limit_holds_on_a_processor_without_vnni_too(
+    champion: Registry, serving: list[Path], ask: Ask
+) -> None:
+    metrics = {"accuracy": 0.85, "reference_accuracy": 0.85, "accuracy_loss_without_vnni": 0.02}
+    code, answer = ask(register(champion.client, serving[1], "0.85", metrics=metrics))
+    assert (code, stopped(answer)) == (5, {"int8": "refused"})
+    assert "0.8300 on a processor without VNNI, the trained one 0.8500" in answer["gates"]["int8"]["says"]
+
+
 def test_a_missing_loss_is_not_taken_for_none(champion: Registry, serving: list[Path], ask: Ask) -> None:
     version = register(champion.client, serving[1], "0.85", metrics={"accuracy_loss": float("nan")})
     code, answer = ask(version)

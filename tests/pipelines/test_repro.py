@@ -154,6 +154,10 @@ def test_the_served_form_is_int8_and_close_to_its_reference(trained: Project) ->
     metrics = read(trained, "evaluate/metrics.json")
     assert metrics["agreement"] > 0.95
     assert metrics["accuracy_loss"] == pytest.approx(metrics["reference_accuracy"] - metrics["accuracy"])
+    assert metrics["agreement_without_vnni"] > 0.95
+    assert metrics["accuracy_loss_without_vnni"] == pytest.approx(
+        metrics["reference_accuracy"] - metrics["accuracy_without_vnni"]
+    )
 
 
 def test_the_run_has_intervals_behavioural_tests_and_a_report(

@@ -70,7 +70,7 @@ def behaviour(candidate: EvaluatedVersion) -> Verdict:
 
 
 def int8(candidate: EvaluatedVersion, limit: float) -> Verdict:
-    """Limit the accuracy lost by exporting the trained form to the served form."""
+    """Limit the accuracy lost by exporting the trained form to the served form, with VNNI and without."""
     names = ("accuracy", "reference_accuracy", "accuracy_loss")
     served, trained, loss = (candidate.metric(name) for name in names)
     if served is None or trained is None or loss is None:
@@ -78,8 +78,12 @@ def int8(candidate: EvaluatedVersion, limit: float) -> Verdict:
             f"the run of version {candidate.number} has no accuracy loss of the served form; limit {limit:g}"
         )
         return unknown("int8", None, limit, says, f"{REGISTER_AGAIN}, or use --force")
+    where = ""
+    # Versions of earlier releases lack this metric.
+    if (without_vnni := candidate.metric("accuracy_loss_without_vnni")) is not None and without_vnni > loss:
+        served, loss, where = trained - without_vnni, without_vnni, " on a processor without VNNI"
     says = (
-        f"the served form of version {candidate.number} has accuracy {served:.4f}, the trained one"
+        f"the served form of version {candidate.number} has accuracy {served:.4f}{where}, the trained one"
         f" {trained:.4f}: a loss of {loss:.4f}, limit {limit:g}"
     )
     if loss > limit + 1e-9:

@@ -53,6 +53,11 @@ def found() -> Findings:
         temperature=1.2,
         metrics=measured.metrics()
         | {"accuracy_loss": 0.0, "reference_accuracy": 0.98, "agreement": 1.0, "model_mib": 25.0}
+        | {
+            "accuracy_without_vnni": 0.9712,
+            "accuracy_loss_without_vnni": 0.0088,
+            "agreement_without_vnni": 0.987,
+        }
         | {"little_known": 2 / 60},
         validation=measured,
         test=measured,
