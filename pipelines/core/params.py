@@ -48,6 +48,7 @@ class TrainParams(Section):
     accumulation: int = Field(ge=1, le=1024)
     activation_checkpointing: bool
     max_tokens: int = Field(ge=8, le=512)
+    windows: int = Field(ge=1, le=64)
     truncation: Literal["head", "head_tail"]
     dropout: float = Field(ge=0, lt=1)
     label_smoothing: float = Field(ge=0, lt=1)

@@ -27,10 +27,6 @@ class LengthBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return len(self.bounds)
 
-    @property
-    def mean_rows(self) -> float:
-        return len(self.lengths) / len(self)
-
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng((self.seed, self.epoch))
         order = np.lexsort((random.random(len(self.lengths)), self.lengths))

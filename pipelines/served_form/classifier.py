@@ -21,6 +21,7 @@ import numpy.typing as npt
 import openvino
 from tokenizers import Tokenizer
 
+from pipelines.served_form.windows import split_into_windows
 from pipelines.statistics.calibration import mean_softmax
 
 BATCH = 32
@@ -89,17 +90,6 @@ def windows(folder: Path, texts: Sequence[str]) -> list[list[list[int]]]:
         split_into_windows(encoding.ids, config["max_tokens"] - 2, config["windows"])
         for encoding in encodings
     ]
-
-
-def split_into_windows(ids: list[int], size: int, max_windows: int) -> list[list[int]]:
-    """Split a text into at most `max_windows` windows of `size` tokens, not counting [CLS] and [SEP]."""
-    first, *body, last = ids
-    if len(body) > max_windows * size:
-        tail = max_windows * size // 2
-        body = body[: max_windows * size - tail] + body[-tail:]
-    count = max(1, -(-len(body) // size))
-    ends = [len(body) * number // count for number in range(count + 1)]
-    return [[first, *body[start:end], last] for start, end in itertools.pairwise(ends)]
 
 
 def batches_by_length(windows: Sequence[list[int]]) -> Iterator[list[int]]:

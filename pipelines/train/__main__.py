@@ -23,6 +23,7 @@ from pipelines.lineage.kept_files import keep, note_changes
 from pipelines.lineage.tags import snapshot
 from pipelines.modeling.precision import resolve_precision
 from pipelines.modeling.trainer import train
+from pipelines.served_form import windows
 from pipelines.train import fine_tuning
 from pipelines.train.fine_tuning.model import load_classifier, save
 from pipelines.train.fine_tuning.trainer import make_trainer
@@ -34,6 +35,7 @@ TRAIN = Path("results/prepare/train.csv")
 VALIDATION = Path("results/prepare/validation.csv")
 ENCODER = Path("results/pretrain/encoder.safetensors")
 OUT = Path("results/train")
+FILES = (TRAIN, VALIDATION, Path(windows.__file__))
 CODE = (modeling, normalization, fine_tuning)
 
 
@@ -43,7 +45,7 @@ def main() -> None:
     model, tokenizer = load_classifier(params, ENCODER)
     precision = resolve_precision(params.train.precision)
     identity = params.train.model_dump(exclude={"checkpoint_seconds"}) | {"precision": precision}
-    checkpoints = find_checkpoints(identity, model, [TRAIN, VALIDATION], CODE)
+    checkpoints = find_checkpoints(identity, model, FILES, CODE)
     before = snapshot()
     # Accuracies are comparable only on the same validation reviews.
     tags = before.tags | {"split_sha256": sha256(VALIDATION), "precision": precision}

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import (
     DistilBertForSequenceClassification,
+    EvalPrediction,
     PreTrainedTokenizerFast,
     TrainerCallback,
     TrainerControl,
@@ -28,8 +30,9 @@ from pipelines.modeling.precision import resolve_precision
 from pipelines.modeling.trainer import DivergedError
 from pipelines.modeling.trainer import train as fit
 from pipelines.pretrain.masked_lm.model import load_masked_lm
+from pipelines.train.fine_tuning.dataset import accuracy_of, tokenize, truncate
 from pipelines.train.fine_tuning.model import load_encoder
-from pipelines.train.fine_tuning.trainer import ReviewTrainer, make_trainer, tokenize, truncate
+from pipelines.train.fine_tuning.trainer import ReviewTrainer, make_trainer
 from tests.project import ROOT
 
 Train = Callable[..., ReviewTrainer]
@@ -82,10 +85,52 @@ def test_truncation_keeps_the_head_or_both_ends() -> None:
 
 def test_texts_begin_and_end_with_special_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     texts = pd.DataFrame({"text": ["Dull.", "A very long and winding film. " * 40], "label": [0, 1]})
-    for row in tokenize(texts, tokenizer, 16, "head_tail"):
+    for row in tokenize(texts, tokenizer, params(max_tokens=16, truncation="head_tail").train):
         assert row["input_ids"][0] == tokenizer.cls_token_id
         assert row["input_ids"][-1] == tokenizer.sep_token_id
         assert len(row["input_ids"]) == len(row["attention_mask"]) <= 16
+
+
+def test_a_long_review_is_read_in_windows_of_equal_weight(tokenizer: PreTrainedTokenizerFast) -> None:
+    texts = pd.DataFrame(
+        {"text": ["Dull.", "A very long and winding film. " * 12, "Fine."], "label": [0, 1, 1]}
+    )
+    rows = tokenize(texts, tokenizer, params(max_tokens=16, windows=64).train)
+    long = rows.filter(lambda row: row["review"] == 1)
+    assert len(long) > 3
+    assert set(long["labels"]) == {1}
+    assert sum(long["weight"]) == pytest.approx(1)
+    assert all(len(ids) <= 16 for ids in long["input_ids"])
+    read = [token for ids in long["input_ids"] for token in ids[1:-1]]
+    assert read == tokenizer(texts["text"][1], add_special_tokens=False)["input_ids"]
+    few = tokenize(texts, tokenizer, params(max_tokens=16, windows=2).train)
+    assert few["review"] == [0, 1, 1, 2]
+
+
+def test_the_prediction_of_a_review_is_the_mean_over_its_windows(tokenizer: PreTrainedTokenizerFast) -> None:
+    """The second review has windows with 0.9 and 0.3; the last one alone would be wrong."""
+    texts = pd.DataFrame({"text": ["Dull.", "one two three four five six seven eight"], "label": [0, 1]})
+    rows = tokenize(texts, tokenizer, params(max_tokens=8, windows=2).train)
+    assert rows["review"] == [0, 1, 1]
+    positive = np.array([0.4, 0.9, 0.3])
+    logits = np.column_stack([np.zeros(3), np.log(positive / (1 - positive))])
+    assert accuracy_of(rows)(EvalPrediction(logits, np.array([0, 1, 1]))) == {"accuracy": 1.0}
+    backwards = rows.select([2, 1, 0])
+    assert accuracy_of(backwards)(EvalPrediction(logits[::-1], np.array([1, 1, 0]))) == {"accuracy": 1.0}
+
+
+def test_windows_of_short_reviews_change_nothing_and_long_ones_keep_their_weight(
+    table: pd.DataFrame, fine_tuned: Train
+) -> None:
+    """The mean loss of one step on all reviews is that of reviews, whatever their number of windows."""
+    whole = fine_tuned(batch_size=48, max_tokens=256)
+    windows = fine_tuned(batch_size=48, max_tokens=256, windows=4)
+    assert torch.equal(weights(whole), weights(windows))
+    cut = fine_tuned(batch_size=500, batch_tokens=2**20, max_tokens=12, windows=64)
+    assert cut.state.global_step == 1
+    assert cut.state.log_history[-1]["train_loss"] == pytest.approx(
+        whole.state.log_history[-1]["train_loss"], rel=0.1
+    )
 
 
 def test_accumulation_and_activation_checkpointing_take_the_same_step(fine_tuned: Train) -> None:
