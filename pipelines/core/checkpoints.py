@@ -209,6 +209,8 @@ def discard_obsolete(current: Checkpoints | None = None) -> None:
 
 
 def final_state(checkpoint: Path) -> TrainerState | None:
-    """Return the Trainer's state if the checkpoint is at the last step, else None."""
-    state: TrainerState = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-    return state if state.global_step >= state.max_steps else None
+    """Return the Trainer's state if the training ended at the checkpoint, with the last step or early."""
+    file = checkpoint / TRAINER_STATE_NAME
+    control = json.loads(file.read_text())["stateful_callbacks"]["TrainerControl"]
+    ended = control["args"]["should_training_stop"]
+    return TrainerState.load_from_json(str(file)) if ended else None

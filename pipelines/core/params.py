@@ -45,6 +45,7 @@ class TrainParams(Section):
     max_grad_norm: float = Field(ge=0, le=1000)
     batch_size: int = Field(ge=1, le=4096)
     batch_tokens: int = Field(ge=8, le=2**20)
+    early_stopping: int = Field(ge=0, le=100)
     accumulation: int = Field(ge=1, le=1024)
     activation_checkpointing: bool
     max_tokens: int = Field(ge=8, le=512)

@@ -25,6 +25,7 @@ from pipelines.modeling.precision import resolve_precision
 from pipelines.modeling.trainer import train
 from pipelines.served_form import windows
 from pipelines.train import fine_tuning
+from pipelines.train.fine_tuning.early_stopping import take_best
 from pipelines.train.fine_tuning.model import load_classifier, save
 from pipelines.train.fine_tuning.trainer import make_trainer
 from pipelines.train.metric_outbox import MetricOutbox
@@ -62,6 +63,7 @@ def main() -> None:
             )
             state = train(trainer, model, checkpoints, params.train.checkpoint_seconds)
             outbox.finish(state)
+            take_best(model, checkpoints.folder)
             save(model, tokenizer, state, OUT)
             # The run id is an output, so that results restored from DVC's cache still name their run.
             (OUT / "run.json").write_text(json.dumps({"run_id": run.info.run_id}) + "\n")

@@ -18,6 +18,7 @@ from pipelines.modeling.first_token import read_first_token
 from pipelines.modeling.length_batches import LengthBatches
 from pipelines.modeling.trainer import BatchTrainer, arguments
 from pipelines.train.fine_tuning.dataset import accuracy_of, tokenize
+from pipelines.train.fine_tuning.early_stopping import EarlyStopping
 from pipelines.train.fine_tuning.optimizer import optimizer
 
 
@@ -92,6 +93,6 @@ def make_trainer(
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=accuracy_of(validation),
-        callbacks=callbacks,
+        callbacks=callbacks + ([EarlyStopping(train.early_stopping)] if train.early_stopping else []),
         optimizers=(optimizer(model, train), None),
     )

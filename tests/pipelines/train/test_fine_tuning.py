@@ -31,6 +31,7 @@ from pipelines.modeling.trainer import DivergedError
 from pipelines.modeling.trainer import train as fit
 from pipelines.pretrain.masked_lm.model import load_masked_lm
 from pipelines.train.fine_tuning.dataset import accuracy_of, tokenize, truncate
+from pipelines.train.fine_tuning.early_stopping import BEST, EarlyStopping, take_best
 from pipelines.train.fine_tuning.model import load_encoder
 from pipelines.train.fine_tuning.trainer import ReviewTrainer, make_trainer
 from tests.project import ROOT
@@ -179,6 +180,39 @@ def test_the_schedule_and_the_gradients_limit_are_params(fine_tuned: Train) -> N
         assert trainer.lr_scheduler is not None
         rates[schedule] = trainer.lr_scheduler.lr_lambdas[0](1)
     assert rates["linear"] < rates["cosine"] < rates["constant_with_warmup"] == 1
+
+
+def test_training_stops_early_and_the_best_epochs_weights_are_taken(
+    table: pd.DataFrame, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    """At this learning rate, no prediction changes, so the first epoch remains the best."""
+    chosen = params(epochs=5.0, early_stopping=2, learning_rate=1e-9, batch_size=16)
+    checkpoints = Checkpoints(tmp_path)
+    model, tokenizer = load_base(str(tiny_encoder), 0.0)
+    trainer = make_trainer(chosen, model, tokenizer, (table, table), tmp_path, [])
+    state = fit(trainer, model, checkpoints, seconds=60)
+    assert (state.global_step, state.max_steps) == (9, 15)
+    last = weights(trainer)
+    take_best(model, tmp_path)
+    assert not torch.equal(weights(trainer), last)
+    assert torch.equal(load_file(tmp_path / BEST)["classifier.weight"], model.classifier.weight)
+    # Run again, it is restored as it was.
+    restored = fit(trainer, model, checkpoints, seconds=60)
+    assert restored.global_step == 9
+    assert torch.equal(weights(trainer), last)
+
+
+def test_an_evaluation_within_an_epoch_does_not_stop_the_training(tmp_path: Path) -> None:
+    """Of a sweep's trial."""
+    state = TrainerState(max_steps=20)
+    arguments, control = TrainingArguments(output_dir=str(tmp_path), report_to="none"), TrainerControl()
+    stops = []
+    for step, epoch, accuracy in ((10, 1.0, 0.8), (15, 1.5, 0.7), (20, 2.0, 0.8)):
+        state.global_step = step
+        state.log_history.append({"step": step, "epoch": epoch, "eval_accuracy": accuracy})
+        EarlyStopping(1).on_evaluate(arguments, state, control, model=torch.nn.Linear(1, 1))
+        stops.append(control.should_training_stop)
+    assert stops == [False, False, True]
 
 
 def test_a_review_has_the_same_weight_in_a_small_batch(fine_tuned: Train) -> None:
