@@ -186,6 +186,7 @@ PROMISED = {
         *("sentiment_batch_texts_bucket", "sentiment_model_workers", "sentiment_model_swaps_total"),
         *("sentiment_cache_hits_total", "sentiment_cache_misses_total", "sentiment_texts_waiting"),
         *("sentiment_requests_inside", "sentiment_registry_reachable", "sentiment_promotions"),
+        "sentiment_known_share_bucket",
         *("sentiment_promotion_last_seconds", "bentoml_service_request_duration_seconds_bucket"),
     },
 }
