@@ -21,8 +21,8 @@ import numpy.typing as npt
 import openvino
 from tokenizers import Tokenizer
 
-from pipelines.served_form.windows import split_into_windows
 from pipelines.statistics.calibration import mean_softmax
+from pipelines.windows.splitting import split_into_windows
 
 BATCH = 32
 WIDTH = 32

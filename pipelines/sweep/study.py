@@ -88,8 +88,7 @@ def code_sha256(stages: Sequence[str], pipeline: Path = Path("dvc.yaml")) -> str
     """Return a hash of the code that decides the results of these stages: the `deps` in dvc.yaml."""
     known = yaml.safe_load(pipeline.read_text())["stages"]
     deps = {dep for stage in stages for dep in known[stage]["deps"] if dep.startswith("pipelines/")}
-    paths = [pipeline.parent / dep for dep in deps]
-    files = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py")))
+    files = sorted(path for dep in deps for path in (pipeline.parent / dep).rglob("*.py"))
     return _sha256([(path.relative_to(pipeline.parent).as_posix(), sha256(path)) for path in files])
 
 

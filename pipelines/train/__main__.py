@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipelines import modeling, normalization
+from pipelines import modeling, normalization, windows
 from pipelines.core.checkpoints import discard_obsolete, find_checkpoints
 from pipelines.core.errors import run_stage
 from pipelines.core.hardware import hardware
@@ -23,7 +23,6 @@ from pipelines.lineage.kept_files import keep, note_changes
 from pipelines.lineage.tags import snapshot
 from pipelines.modeling.precision import resolve_precision
 from pipelines.modeling.trainer import train
-from pipelines.served_form import windows
 from pipelines.train import fine_tuning
 from pipelines.train.fine_tuning.early_stopping import take_best
 from pipelines.train.fine_tuning.model import load_classifier, save
@@ -36,8 +35,7 @@ TRAIN = Path("results/prepare/train.csv")
 VALIDATION = Path("results/prepare/validation.csv")
 ENCODER = Path("results/pretrain/encoder.safetensors")
 OUT = Path("results/train")
-FILES = (TRAIN, VALIDATION, Path(windows.__file__))
-CODE = (modeling, normalization, fine_tuning)
+CODE = (modeling, normalization, windows, fine_tuning)
 
 
 def main() -> None:
@@ -46,7 +44,7 @@ def main() -> None:
     model, tokenizer = load_classifier(params, ENCODER)
     precision = resolve_precision(params.train.precision)
     identity = params.train.model_dump(exclude={"checkpoint_seconds"}) | {"precision": precision}
-    checkpoints = find_checkpoints(identity, model, FILES, CODE)
+    checkpoints = find_checkpoints(identity, model, [TRAIN, VALIDATION], CODE)
     before = snapshot()
     # Accuracies are comparable only on the same validation reviews.
     tags = before.tags | {"split_sha256": sha256(VALIDATION), "precision": precision}

@@ -8,7 +8,7 @@ from datasets import Dataset
 from transformers import EvalPrediction, PreTrainedTokenizerFast
 
 from pipelines.core.params import TrainParams
-from pipelines.served_form.windows import split_into_windows
+from pipelines.windows.splitting import split_into_windows
 
 
 def tokenize(reviews: pd.DataFrame, tokenizer: PreTrainedTokenizerFast, train: TrainParams) -> Dataset:
