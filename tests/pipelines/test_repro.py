@@ -304,6 +304,8 @@ def test_a_version_is_restored_and_reproduced(compared: Compared, tmp_path: Path
     done = project.run_module("lineage", *lineage, "--into", str(tmp_path / "restored"), "--repro")
     assert "bit for bit" in done.stdout.splitlines()[-1]
     assert worse.data.tags["git_sha"] in done.stdout
+    assert f"hardware    processor {worse.data.tags['processor']}, " in done.stdout
+    assert f"sha256 {worse.data.tags['constraints_sha256']}" in done.stdout
     assert "epochs: 0.05" in (tmp_path / "restored" / "params.yaml").read_text()
     assert (project.folder / "params.yaml").read_text() == params
     metrics = tmp_path / "restored/results/evaluate/metrics.json"
