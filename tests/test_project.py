@@ -1,6 +1,7 @@
 """Consistency of pyproject.toml, constraints.txt, .env.example and dvc.yaml with the code."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -50,8 +51,24 @@ def test_the_example_environment_lists_every_setting() -> None:
 
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+IN_GIT = [
+    name
+    for stage in STAGES.values()
+    for kind in ("outs", "metrics", "plots")
+    for output in stage.get(kind, [])
+    if isinstance(output, dict)
+    for name, options in output.items()
+    if options.get("cache") is False
+]
 TRAINING_FOLDERS = {"pretrain": "masked_lm", "train": "fine_tuning"}
 """The folder of each training stage that computes the weights. Its other code must not affect them."""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", IN_GIT)
+def test_git_takes_the_results_that_dvc_does_not_cache(name: str) -> None:
+    """Otherwise a fresh clone lacks them after `dvc pull`, and `dvc repro` runs the stage again."""
+    assert subprocess.run(["git", "check-ignore", "--no-index", "--quiet", name], cwd=ROOT).returncode == 1
 
 
 @pytest.mark.parametrize("stage", STAGES)
