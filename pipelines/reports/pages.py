@@ -3,6 +3,7 @@
 import base64
 import io
 
+import matplotlib
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.figure import Figure
 
@@ -21,5 +22,7 @@ def environment(package: str) -> Environment:
 def inline(figure: Figure) -> str:
     """Return the figure as an SVG data URL."""
     file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    # Without a salt the ids in the SVG are random, and with them the hash of the page.
+    with matplotlib.rc_context({"svg.hashsalt": "report"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"

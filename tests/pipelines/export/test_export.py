@@ -11,6 +11,7 @@ from tests.project import Project, make_project
 pytestmark = pytest.mark.process
 
 STAGES = ("prepare", "pretrain", "train", "export")
+IDS = ("train/run.json", "export/model.json")
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def projects(
     """Two projects in different folders, whose stages have run up to `export`."""
     made = []
     for name in ("one", "another"):
-        project = make_project(tmp_path_factory.mktemp(name), reviews, count=60)
+        project = make_project(tmp_path_factory.mktemp(name), reviews, count=150)
         project.set_params(train={"base": str(tiny_encoder), "epochs": 1}, pretrain={"epochs": 1})
         project.set_params(export={"calibration_reviews": 10})
         (project.folder / "var").mkdir(exist_ok=True)
@@ -32,10 +33,10 @@ def projects(
 
 
 def outputs(project: Project) -> dict[str, bytes]:
-    """Return the content of the results that DVC caches; run.json has the id of the MLflow run."""
+    """Return the content of the results, but for the ids of the MLflow run and of the logged model."""
     results = project.folder / "results"
     files = {str(path.relative_to(results)): path for path in results.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in files.items() if name != "train/run.json"}
+    return {name: path.read_bytes() for name, path in files.items() if name not in IDS}
 
 
 def test_the_results_are_the_same_in_another_folder(projects: list[Project]) -> None:
