@@ -1,7 +1,8 @@
 """The typed, frozen contents of params.yaml: one section per stage; unknown keys are errors."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -105,3 +106,15 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
         raise PipelineError(f"{path}: {wrong}") from None
+
+
+def logged_params(params: Params) -> dict[str, str]:
+    """Return the params as MLflow stores them, under their dotted names as `dvc exp run -S` takes them."""
+    return {name: str(value) for name, value in _flatten(params.model_dump()).items()}
+
+
+def _flatten(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in section.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat

@@ -46,11 +46,6 @@ def write(found: Findings, figures: dict[str, Figure]) -> None:
         rows.to_csv(OUT / f"{name}.csv", index=False, lineterminator="\n")
 
 
-def now() -> int:
-    """Return the time in milliseconds."""
-    return int(time.time() * 1000)
-
-
 def log(
     client: mlflow.MlflowClient,
     model: LoggedModel,
@@ -60,9 +55,8 @@ def log(
 ) -> None:
     """Log the outputs to the open run; metrics and verdicts also to the model, by which `register` ranks.
 
-    `refused` is why the model must not be registered, or "".
-    Metrics that depend on the machine or the current champion are logged here but not in metrics.json, which
-    depends only on data, params and code.
+    `refused` is why the model must not be registered, or "". Metrics that depend on the machine or the
+    current champion are logged here but not in metrics.json, which depends only on data, params and code.
     """
     variable = {"texts_per_second": found.speed.texts_per_second}
     if found.comparison:
@@ -72,7 +66,8 @@ def log(
     mlflow.log_metrics(measured, model_id=model.model_id)
     # On a model, MLflow 3.17 stores NaN as 0, which would be the best log loss. They are on the run only.
     undefined = {name: value for name, value in metrics.items() if name not in measured}
-    client.log_batch(found.trained.run_id, [Metric(*one, now(), 0) for one in undefined.items()])
+    now = int(time.time() * 1000)
+    client.log_batch(found.trained.run_id, [Metric(*one, now, 0) for one in undefined.items()])
     # Promotion uses champion_difference only if this version is still the champion.
     compared = found.comparison.version if found.comparison else "none"
     verdicts = {BEHAVIOUR: found.behaviour, REFUSED: refused, CHAMPION_VERSION: compared}

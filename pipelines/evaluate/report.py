@@ -1,14 +1,12 @@
 """The evaluation report: a self-contained HTML page."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from pipelines.evaluate import plots
 from pipelines.evaluate.findings import Findings
-from pipelines.reports.pages import environment, inline
+from pipelines.reports.pages import environment, inline, rows
 
 FIGURES = {
     "accuracy": "correct predictions",
@@ -37,12 +35,6 @@ def drawn(found: Findings) -> dict[str, Figure]:
         "history": plots.history(found.trained.history),
         "slices": plots.slices(found.slices, found.metrics["accuracy"]),
     }
-
-
-def rows(reviews: pd.DataFrame, columns: Sequence[str]) -> list[list[object]]:
-    """Return the reviews' columns, one list per review, with labels as words."""
-    worded = reviews.assign(label=reviews["label"].map({0: "negative", 1: "positive"}))
-    return [list(row) for row in worded[list(columns)].itertuples(index=False)]
 
 
 def page(found: Findings, figures: dict[str, Figure]) -> str:

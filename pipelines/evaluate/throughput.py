@@ -1,11 +1,10 @@
 """Throughput of the served form on this machine, in one process and in batches."""
 
-import platform
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
+from pipelines.core.processor import processor
 from pipelines.served_form.classifier import Classifier
 
 TEXTS = 512
@@ -23,12 +22,4 @@ def measure(classifier: Classifier, texts: Sequence[str]) -> Speed:
     classifier.logits(sample)
     began = time.perf_counter()
     classifier.logits(sample)
-    return Speed(len(sample) / (time.perf_counter() - began), classifier.threads, processor_name())
-
-
-def processor_name() -> str:
-    """Return the processor's model name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
+    return Speed(len(sample) / (time.perf_counter() - began), classifier.threads, processor())

@@ -16,7 +16,7 @@ from pipelines.core.checkpoints import discard_obsolete
 from pipelines.core.errors import run_stage
 from pipelines.core.hub import go_offline
 from pipelines.core.mlflow_store import connect, resume
-from pipelines.core.params import Params, load_params
+from pipelines.core.params import Params, load_params, logged_params
 from pipelines.core.wheels import sha256
 from pipelines.export.logged_model import SERVED, TRAINED, log_model, weights_sha256
 from pipelines.export.openvino_ir import convert, divide_logits, quantize, write
@@ -73,8 +73,11 @@ def export(model: DistilBertForSequenceClassification, params: Params) -> float:
 
 def exported(params: Params) -> dict[str, str]:
     """Return the params that decide the exported model, under their names in params.yaml."""
-    section = {f"export.{name}": str(value) for name, value in params.export.model_dump().items()}
-    return section | {"train.max_tokens": str(params.train.max_tokens)}
+    return {
+        name: value
+        for name, value in logged_params(params).items()
+        if name.startswith("export.") or name == "train.max_tokens"
+    }
 
 
 def silence_warnings() -> None:

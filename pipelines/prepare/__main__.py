@@ -34,10 +34,11 @@ def main() -> None:
     described = summary(parts)
     write(parts)
     inspected = inspect(parts, params.prepare.seed)
-    title = f"data/reviews.csv, md5 of data/ {data_md5()}"
+    md5 = data_md5()
+    title = f"data/reviews.csv, md5 of data/ {md5}"
     (OUT / "data_report.html").write_text(page(parts, described, inspected, title), encoding="utf-8")
     found = {
-        "data_md5": data_md5(),
+        "data_md5": md5,
         "reviews": len(reviews),
         "dropped": len(reviews) - len(distinct),
         "positive_share": round(float(distinct["label"].mean()), 4),

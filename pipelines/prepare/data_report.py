@@ -9,12 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from pipelines.core.reviews import LABELS
 from pipelines.prepare.languages import foreign
 from pipelines.prepare.near_duplicates import near_duplicates
 from pipelines.prepare.word_model import examine
 from pipelines.reports.figures import BLUE, GREY, INK, RED, axes
-from pipelines.reports.pages import environment, inline
+from pipelines.reports.pages import environment, inline, rows
 
 SHOWN = 200
 COLOURS = {"train": BLUE, "calibration": GREY, "validation": RED, "test": INK}
@@ -118,14 +117,10 @@ def page(
             parts=summary,
             found=found,
             lengths=inline(lengths(parts)),
-            pairs=rows(found.pairs, ["similarity", "part", "other_part", "text", "other_text"]),
-            foreign=rows(found.other_languages, ["language", "part", "label", "movie_id", "text"]),
-            doubted=rows(found.doubted, ["label", "movie_id", "review_id", "text"]),
+            pairs=rows(found.pairs.head(SHOWN), ["similarity", "part", "other_part", "text", "other_text"]),
+            foreign=rows(
+                found.other_languages.head(SHOWN), ["language", "part", "label", "movie_id", "text"]
+            ),
+            doubted=rows(found.doubted.head(SHOWN), ["label", "movie_id", "review_id", "text"]),
         )
     )
-
-
-def rows(reviews: pd.DataFrame, columns: list[str]) -> list[list[object]]:
-    """Return the columns of the first SHOWN reviews, with labels as words."""
-    worded = reviews.assign(label=reviews["label"].map(dict(enumerate(LABELS)))).head(SHOWN)
-    return [list(row) for row in worded[columns].itertuples(index=False)]

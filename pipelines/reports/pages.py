@@ -2,10 +2,14 @@
 
 import base64
 import io
+from collections.abc import Sequence
 
 import matplotlib
+import pandas as pd
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.figure import Figure
+
+from pipelines.core.reviews import LABELS
 
 
 def environment(package: str) -> Environment:
@@ -26,3 +30,9 @@ def inline(figure: Figure) -> str:
     with matplotlib.rc_context({"svg.hashsalt": "report"}):
         figure.savefig(file, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def rows(reviews: pd.DataFrame, columns: Sequence[str]) -> list[list[object]]:
+    """Return the reviews' columns, one list per review, with labels as words."""
+    worded = reviews.assign(label=reviews["label"].map(dict(enumerate(LABELS))))
+    return [list(row) for row in worded[list(columns)].itertuples(index=False)]

@@ -2,8 +2,8 @@
 
 An interrupted training resumes from its last checkpoint, in the same run.
 
-The code that determines the weights is in `fine_tuning/`, `pipelines.modeling` and `pipelines.normalization`.
-dvc.yaml tracks only these, so that other edits do not cause retraining.
+The code that determines the weights is in the packages of CODE. dvc.yaml tracks only these, so that other
+edits do not cause retraining.
 """
 
 import json

@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any
 
 import mlflow
 import pandas as pd
@@ -14,21 +13,8 @@ from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 
 from pipelines.core.checkpoints import Checkpoints
-from pipelines.core.params import Params
+from pipelines.core.params import Params, logged_params
 from pipelines.core.reviews import LABELS
-
-
-def flatten(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the params under dotted names, as `dvc exp run -S` takes them."""
-    flat: dict[str, Any] = {}
-    for name, value in section.items():
-        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return flat
-
-
-def logged_params(params: Params) -> dict[str, str]:
-    """Return the params as MLflow stores them, under their names in params.yaml."""
-    return {name: str(value) for name, value in flatten(params.model_dump()).items()}
 
 
 def log_inputs(params: Params, train: pd.DataFrame, validation: pd.DataFrame, data_md5: str) -> None:
