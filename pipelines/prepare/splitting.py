@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold
 
 from pipelines.core.errors import PipelineError
 from pipelines.core.movies import movie_codes
@@ -47,11 +47,8 @@ def hold_out(reviews: pd.DataFrame, name: str, params: PrepareParams) -> tuple[p
     enough = min(reviews["label"].value_counts().min(), movies.max(initial=0) + 1) >= folds
     if not (enough and reviews["label"].nunique() == 2 and count):
         raise PipelineError(refusal(reviews, name, fraction))
-    # Where each review is its own movie, as in Kaggle's file, StratifiedGroupKFold is much slower.
-    alone = movies.max() + 1 == len(reviews)
-    kind, groups = (StratifiedKFold, None) if alone else (StratifiedGroupKFold, movies)
-    folding = kind(folds, shuffle=True, random_state=params.seed)
-    rows = [held for _, held in folding.split(reviews, reviews["label"], groups)]
+    folding = StratifiedGroupKFold(folds, shuffle=True, random_state=params.seed)
+    rows = [held for _, held in folding.split(reviews, reviews["label"], movies)]
     chosen = np.random.default_rng(params.seed).choice(folds, count, replace=False)
     held_out = reviews.iloc[np.sort(np.concatenate([rows[fold] for fold in chosen]))]
     rest = reviews.drop(index=held_out.index)
